@@ -1,0 +1,54 @@
+"""What a decision is: a closed union, returned and never replied. Whatever is no Allow is no access."""
+
+from typing import NamedTuple
+
+from extauthz.core.address import Address
+from extauthz.core.policy import Gateway
+from extauthz.core.reasons import Reason
+
+
+class Allow(NamedTuple):
+    """The request may pass as `user`.
+
+    Attributes:
+        gateway: Whose policy allowed it.
+        user: The verified user; trimmed, without control characters.
+        peer: The address whose word was taken.
+    """
+
+    gateway: Gateway
+    user: str
+    peer: Address
+
+
+class Deny(NamedTuple):
+    """The request may not pass.
+
+    Attributes:
+        reason: Why; `reason.code` is what is sent.
+        step: The name of the step that failed.
+        gateway: Whose policy denied it; None if the request reached no gateway.
+        peer: The address whose word would have been taken, if it could be read.
+        user: The user that a trusted peer named, where the request got that far; never to be taken as verified.
+    """
+
+    reason: Reason
+    step: str
+    gateway: Gateway | None = None
+    peer: Address | None = None
+    user: str = ""
+
+
+class Shadowed(NamedTuple):
+    """A denial that shadow mode does not enforce: the request passes with every protected header removed.
+
+    Attributes:
+        gateway: The gateway in shadow mode.
+        denial: What would have been answered.
+    """
+
+    gateway: Gateway
+    denial: Deny
+
+
+Decision = Allow | Deny | Shadowed

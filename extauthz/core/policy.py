@@ -1,0 +1,187 @@
+"""The policy in force: gateways as compiled, and which of them a request belongs to.
+
+Everything here is immutable and made once per configuration; what does not depend on the request is worked out
+in these constructors and not while a request waits.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from extauthz.core.address import Address, AddressSet
+from extauthz.core.origin import host_name
+from extauthz.core.reasons import MISSING_HEADER, Reason
+from extauthz.core.request import Caller
+from extauthz.core.text import canonical, fold, trim
+
+if TYPE_CHECKING:
+    from extauthz.core.rulesets import Ruleset
+
+
+# A service's callers are few and come again: what was found out about this many of them is remembered.
+REMEMBERED_CALLERS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Callers:
+    """Who may ask (design.md, `callers`).
+
+    Attributes:
+        addresses: The addresses a caller may have; None leaves the address open.
+        unix: Callers on a unix socket may ask.
+        principals: Where not empty, a caller must show a client certificate with one of these SANs.
+    """
+
+    addresses: AddressSet | None
+    unix: bool = False
+    principals: frozenset[str] = frozenset()
+
+    def admit(self, caller: Caller) -> bool:
+        """Tell whether this caller may ask: an address here and, where principals are given, one of them."""
+        return _admit(self, caller)
+
+
+@lru_cache(maxsize=REMEMBERED_CALLERS)
+def _admit(callers: Callers, caller: Caller) -> bool:
+    if callers.addresses is not None:
+        if caller.unix:
+            if not callers.unix:
+                return False
+        elif caller.address is None or caller.address not in callers.addresses:
+            return False
+    return not callers.principals or not callers.principals.isdisjoint(caller.principals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Required:
+    """One entry of `requiredHeaders`.
+
+    Attributes:
+        name: The name by which the header is looked up.
+        missing: The reason if it is blank: the name in it is as configured, case and white space kept.
+    """
+
+    name: str
+    missing: Reason
+
+    @classmethod
+    def configured(cls, entry: str) -> "Required":
+        """Make one from the text of the configuration."""
+        return cls(
+            name=fold(trim(entry)), missing=replace(MISSING_HEADER, code=MISSING_HEADER.code + entry, open_ended=False)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """One gateway's policy. The names are those of the configuration file, where each is explained.
+
+    Attributes:
+        configured: There is an `auth.trustedProxy` block.
+        peer_is_caller: `peer: caller`: the peer is who asks, not the address that the proxy reports.
+        user_header: Folded and trimmed; "" if it is not set.
+        local_interfaces: This host's own addresses; None if they could not be read.
+        output_headers: The names that an allow sets besides `user_header`, in the file's order.
+        reads: The headers whose values the ruleset looks at.
+        protected: The names that no client may set, neither by name nor by alias.
+    """
+
+    id: str
+    ruleset: "Ruleset"
+    hosts: tuple[str, ...] = ()
+    callers: Callers | None = None
+    peer_is_caller: bool = False
+    shadow: bool = False
+    configured: bool = True
+    trusted_proxies: AddressSet = AddressSet()  # noqa: RUF009 - immutable
+    allow_loopback: bool = False
+    local_interfaces: frozenset[Address] | None = frozenset()
+    required_headers: tuple[Required, ...] = ()
+    user_header: str = ""
+    allow_users: frozenset[str] = frozenset()
+    allow_comma_in_user: bool = False
+    allow_real_ip_fallback: bool = False
+    any_origin: bool = False
+    allowed_origins: frozenset[str] = frozenset()
+    host_origin_fallback: bool = False
+    output_headers: tuple[str, ...] = ()
+
+    reads: tuple[str, ...] = field(init=False)
+    protected: frozenset[str] = field(init=False)
+    protected_canonical: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        protected = frozenset(name for name in (*self.output_headers, self.user_header) if name)
+        reads = dict.fromkeys(name for step in self.ruleset.steps for name in step.reads(self))
+        object.__setattr__(self, "reads", tuple(reads))
+        object.__setattr__(self, "protected", protected)
+        object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
+
+
+# RFC 1035, section 2.3.4: no name is longer, so no longer one is looked up label by label.
+LONGEST_HOST_CHARACTERS: Final = 253
+
+
+class HostConflictError(ValueError):
+    """Two gateways claim the same host."""
+
+
+class Policy:
+    """All gateways, and the rules that come before any of them.
+
+    Attributes:
+        callers: Who may ask at all.
+        gateways: By id.
+        most_headers: Distinct header names in one request.
+        longest_header_bytes: Bytes of one header's name, or of its joined values.
+    """
+
+    __slots__ = ("_by_host", "_by_suffix", "_only", "callers", "gateways", "longest_header_bytes", "most_headers")
+
+    def __init__(
+        self, gateways: Iterable[Gateway], *, callers: Callers, most_headers: int, longest_header_bytes: int
+    ) -> None:
+        """Compile the host tables.
+
+        Raises:
+            HostConflictError: The same host stands in two gateways.
+        """
+        self.callers: Final = callers
+        self.most_headers: Final = most_headers
+        self.longest_header_bytes: Final = longest_header_bytes
+        self.gateways: Final[Mapping[str, Gateway]] = {gateway.id: gateway for gateway in gateways}
+        by_host: dict[str, Gateway] = {}
+        by_suffix: dict[str, Gateway] = {}
+        for gateway in self.gateways.values():
+            for host in map(fold, gateway.hosts):
+                table, key = (by_suffix, host[1:]) if host.startswith("*.") else (by_host, host)
+                if table.setdefault(key, gateway) is not gateway:
+                    raise HostConflictError(f"host {host!r} is in gateway {table[key].id!r} and in {gateway.id!r}")
+        self._by_host: Final = by_host
+        self._by_suffix: Final = by_suffix
+        only = next(iter(self.gateways.values())) if len(self.gateways) == 1 else None
+        self._only: Final = only if only is not None and not only.hosts else None
+
+    def select(self, named: str | None, host: str) -> Gateway | None:
+        """Return the gateway that a request belongs to, or None: then it belongs to none and is denied.
+
+        Args:
+            named: What the proxy's own configuration says; if it says anything, nothing else counts.
+            host: The request's host: exact, then the longest wildcard, port and case ignored.
+        """
+        if named is not None:
+            return self.gateways.get(named)
+        if self._by_host or self._by_suffix:
+            name = host_name(host)
+            found = self._by_host.get(name)
+            if found is not None:
+                return found
+            # A wildcard stands for one label or more; the dots are walked from the left, so the longest wins.
+            dot = name.find(".", 1) if len(name) <= LONGEST_HOST_CHARACTERS else -1
+            while dot != -1:
+                found = self._by_suffix.get(name[dot:])
+                if found is not None:
+                    return found
+                dot = name.find(".", dot + 1)
+        return self._only

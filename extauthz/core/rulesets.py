@@ -1,0 +1,77 @@
+"""The rulesets: ordered tuples of steps and nothing else. The first step that fails gives the reason."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from extauthz.core import steps
+from extauthz.core.steps import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    """One ruleset of rules.md.
+
+    Attributes:
+        name: As a gateway names it.
+        allow_loopback: What `allowLoopback` is where the file does not say.
+        steps: In the order in which they are asked.
+    """
+
+    name: str
+    allow_loopback: bool
+    steps: tuple[Step, ...]
+
+
+STANDARD: Final = Ruleset(
+    name="standard",
+    allow_loopback=True,
+    steps=(
+        steps.CONFIGURED,
+        steps.PROXIES,
+        steps.TRUSTED,
+        steps.LOOPBACK,
+        steps.REQUIRED,
+        steps.USER,
+        steps.UNAMBIGUOUS,
+        steps.ALLOWED_USER,
+        steps.ORIGIN_WHERE_LISTED,
+    ),
+)
+OPENCLAW_2026_2: Final = Ruleset(
+    name="openclaw-2026.2",
+    allow_loopback=True,
+    steps=(
+        steps.CONFIGURED,
+        steps.PROXIES,
+        steps.TRUSTED,
+        steps.LOOPBACK,
+        steps.REQUIRED,
+        steps.USER,
+        steps.UNAMBIGUOUS,
+        steps.ALLOWED_USER,
+    ),
+)
+OPENCLAW_2026_9: Final = Ruleset(
+    name="openclaw-2026.9",
+    allow_loopback=False,
+    steps=(
+        steps.CONFIGURED,
+        steps.PROXIES,
+        steps.ATTRIBUTED,
+        steps.TRUSTED,
+        steps.LOOPBACK,
+        steps.LOCAL_INTERFACE,
+        steps.REQUIRED,
+        steps.USER,
+        steps.UNAMBIGUOUS,
+        steps.ALLOWED_USER,
+        steps.REAL_PROXY,
+        steps.ORIGIN,
+    ),
+)
+
+RULESETS: Final = {ruleset.name: ruleset for ruleset in (STANDARD, OPENCLAW_2026_2, OPENCLAW_2026_9)}
+
+# What comes before any ruleset, in this order, and after each.
+ADMISSION: Final = (steps.CALLER, steps.GATEWAY, steps.GATEWAY_CALLER, steps.ALIAS, steps.READABLE)
+COMPLETION: Final = (steps.STATABLE,)

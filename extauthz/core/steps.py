@@ -1,0 +1,298 @@
+"""The steps of the decision, each one question with its reason. Order is not decided here: see rulesets.py.
+
+A step's `check` returns None if the request passes it, else the reason. It may read the evaluation and, where
+its name says so (the gateway, the values), write what later steps need. It decides from nothing else: no clock,
+no file, no environment.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from extauthz.core import reasons
+from extauthz.core.address import Address, parse_address
+from extauthz.core.attribution import client_address, has_forwarded_evidence, has_tailscale_evidence
+from extauthz.core.origin import is_private_host, parse_origin
+from extauthz.core.reasons import Reason
+from extauthz.core.text import all_plain, canonical, fold, has_control, is_blank, trim
+
+if TYPE_CHECKING:
+    from extauthz.core.policy import Gateway, Policy
+    from extauthz.core.request import Headers, Request
+
+
+class Evaluation:
+    """One decision in the making: the request, and what the steps so far found out about it.
+
+    Attributes:
+        policy: The policy in force.
+        request: What is asked.
+        gateway: Set by the gateway step; not there before.
+        headers: The request's headers; not there before the `readable` step found them readable.
+        peer: The address whose word about the user is taken; None if it cannot be read.
+        values: The headers that the gateway's ruleset reads, decoded; absent ones are not in it.
+        user: The user as the user header names it, trimmed; "" before the user step found one.
+    """
+
+    __slots__ = ("gateway", "headers", "peer", "policy", "request", "user", "values")
+
+    gateway: "Gateway"
+    headers: "Headers"
+    values: dict[str, str]
+
+    def __init__(self, policy: "Policy", request: "Request") -> None:
+        self.policy = policy
+        self.request = request
+        self.peer: Address | None = None
+        self.user = ""
+
+
+def _reads_nothing(_gateway: "Gateway") -> Iterable[str]:
+    return ()
+
+
+class Step(NamedTuple):
+    """One step.
+
+    Attributes:
+        name: Its name in explanations and logs.
+        check: The question.
+        reasons: What it may answer.
+        reads: The folded names of the headers whose values it looks at, for one gateway.
+        names_user: It comes when a trusted peer has named a user, so that a denial can say whom.
+    """
+
+    name: str
+    check: Callable[[Evaluation], Reason | None]
+    reasons: tuple[Reason, ...]
+    reads: Callable[["Gateway"], Iterable[str]] = _reads_nothing
+    names_user: bool = False
+
+
+# Before any ruleset.
+
+
+def _caller(e: Evaluation) -> Reason | None:
+    return None if e.policy.callers.admit(e.request.caller) else reasons.CALLER_NOT_ALLOWED
+
+
+def _gateway(e: Evaluation) -> Reason | None:
+    gateway = e.policy.select(e.request.gateway, e.request.host)
+    if gateway is None:
+        return reasons.GATEWAY_UNKNOWN
+    e.gateway = gateway
+    e.peer = e.request.caller.address if gateway.peer_is_caller else parse_address(e.request.source)
+    return None
+
+
+def _gateway_caller(e: Evaluation) -> Reason | None:
+    callers = e.gateway.callers
+    return None if callers is None or callers.admit(e.request.caller) else reasons.CALLER_NOT_ALLOWED
+
+
+def _alias(e: Evaluation) -> Reason | None:
+    headers = e.request.headers
+    if headers is None:
+        return None
+    names = headers.names
+    if all_plain(headers.together, len(names)):  # as in nearly every request
+        return None
+    gateway = e.gateway
+    for name in names:
+        if canonical(name) in gateway.protected_canonical and name not in gateway.protected:
+            return reasons.HEADER_ALIAS_REFUSED
+    return None
+
+
+def _readable(e: Evaluation) -> Reason | None:
+    headers = e.request.headers
+    if headers is None or e.request.fault:
+        return reasons.REQUEST_MALFORMED
+    names = headers.names
+    if len(names) > e.policy.most_headers or (
+        # No header is longer than the message it came in: most requests need no look at each.
+        headers.size > e.policy.longest_header_bytes and _too_long(names, e.policy.longest_header_bytes)
+    ):
+        return reasons.REQUEST_MALFORMED
+    values = {}
+    try:
+        for name in e.gateway.reads:
+            if name in names:
+                values[name] = names[name].decode()
+    except UnicodeDecodeError:
+        return reasons.REQUEST_MALFORMED
+    e.values = values
+    e.headers = headers
+    return None
+
+
+def _too_long(names: Mapping[str, bytes], limit: int) -> bool:
+    return any(len(value) > limit or len(name) > limit for name, value in names.items())
+
+
+# The rules.
+
+
+def _configured(e: Evaluation) -> Reason | None:
+    return None if e.gateway.configured else reasons.CONFIG_MISSING
+
+
+def _proxies(e: Evaluation) -> Reason | None:
+    return None if e.gateway.trusted_proxies else reasons.NO_PROXIES
+
+
+def client_of(e: Evaluation) -> Address | None:
+    """Return the address of the client behind the peer, from the values that the ruleset reads."""
+    if e.peer is None:
+        return None
+    return client_address(
+        e.peer,
+        e.gateway.trusted_proxies,
+        forwarded_for=e.values.get("x-forwarded-for"),
+        real_ip=e.values.get("x-real-ip") if e.gateway.allow_real_ip_fallback else None,
+    )
+
+
+def _attributed(e: Evaluation) -> Reason | None:
+    peer = e.peer
+    if peer is None:
+        return reasons.ATTRIBUTION_REQUIRED
+    evidence = has_forwarded_evidence(e.headers) or has_tailscale_evidence(e.headers.names)
+    if peer.loopback and not evidence:
+        return None
+    if peer in e.gateway.trusted_proxies:
+        client = client_of(e)
+        return None if client is not None and not client.loopback else reasons.ATTRIBUTION_REQUIRED
+    return reasons.ATTRIBUTION_REQUIRED if evidence else None
+
+
+def _attribution_reads(gateway: "Gateway") -> Iterable[str]:
+    return ("x-forwarded-for", "x-real-ip") if gateway.allow_real_ip_fallback else ("x-forwarded-for",)
+
+
+def _trusted(e: Evaluation) -> Reason | None:
+    peer = e.peer
+    return None if peer is not None and peer in e.gateway.trusted_proxies else reasons.UNTRUSTED_SOURCE
+
+
+def _loopback(e: Evaluation) -> Reason | None:
+    refused = e.peer is None or (e.peer.loopback and not e.gateway.allow_loopback)
+    return reasons.LOOPBACK_SOURCE if refused else None
+
+
+def _local_interface(e: Evaluation) -> Reason | None:
+    if e.peer is not None and e.peer.loopback:
+        return None
+    local = e.gateway.local_interfaces
+    if local is None:
+        return reasons.LOCAL_INTERFACE_CHECK_FAILED
+    return reasons.LOCAL_INTERFACE_SOURCE if e.peer is None or e.peer in local else None
+
+
+def _required(e: Evaluation) -> Reason | None:
+    for required in e.gateway.required_headers:
+        if is_blank(e.values.get(required.name, "")):
+            return required.missing
+    return None
+
+
+def _required_reads(gateway: "Gateway") -> Iterable[str]:
+    return (required.name for required in gateway.required_headers)
+
+
+def _user(e: Evaluation) -> Reason | None:
+    value = e.values.get(e.gateway.user_header)
+    if value is None or is_blank(value):
+        return reasons.USER_MISSING
+    e.user = trim(value)
+    return None
+
+
+def _user_reads(gateway: "Gateway") -> Iterable[str]:
+    return (gateway.user_header,) if gateway.user_header else ()
+
+
+def _unambiguous(e: Evaluation) -> Reason | None:
+    gateway = e.gateway
+    # Copies were joined with a comma on the way here, so that a value without one came once.
+    if "," not in e.values[gateway.user_header]:
+        return None
+    once = gateway.allow_comma_in_user and e.headers.came_once(gateway.user_header)
+    return None if once else reasons.USER_AMBIGUOUS
+
+
+def _allowed_user(e: Evaluation) -> Reason | None:
+    allow_users = e.gateway.allow_users
+    return None if not allow_users or e.user in allow_users else reasons.USER_NOT_ALLOWED
+
+
+def _real_proxy(e: Evaluation) -> Reason | None:
+    if e.peer is not None and (not e.peer.loopback or has_forwarded_evidence(e.headers)):
+        return None
+    return reasons.ATTRIBUTION_REQUIRED
+
+
+def _origin(e: Evaluation) -> Reason | None:
+    value = e.values.get("origin")
+    if value is None or not trim(value):
+        return None
+    origin = parse_origin(value)
+    if origin is None:
+        return reasons.ORIGIN_NOT_ALLOWED
+    gateway = e.gateway
+    if gateway.any_origin or origin.text in gateway.allowed_origins:
+        return None
+    host = trim(fold(e.request.host))
+    same = origin.host_port == host
+    if same and (gateway.host_origin_fallback or is_private_host(host)):
+        return None
+    return reasons.ORIGIN_NOT_ALLOWED
+
+
+def _origin_reads(_gateway: "Gateway") -> Iterable[str]:
+    return ("origin",)
+
+
+def _origin_where_listed(e: Evaluation) -> Reason | None:
+    return _origin(e) if _lists_origins(e.gateway) else None
+
+
+def _origin_where_listed_reads(gateway: "Gateway") -> Iterable[str]:
+    return ("origin",) if _lists_origins(gateway) else ()
+
+
+def _lists_origins(gateway: "Gateway") -> bool:
+    return gateway.any_origin or bool(gateway.allowed_origins)
+
+
+# After the rules: an identity that no header could carry is not stated (design.md, "What goes out").
+
+
+def _statable(e: Evaluation) -> Reason | None:
+    return reasons.REQUEST_MALFORMED if has_control(e.user) else None
+
+
+CALLER: Final = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))
+GATEWAY: Final = Step("gateway", _gateway, (reasons.GATEWAY_UNKNOWN,))
+GATEWAY_CALLER: Final = Step("gateway_caller", _gateway_caller, (reasons.CALLER_NOT_ALLOWED,))
+ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
+READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
+
+CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,))
+PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,))
+ATTRIBUTED: Final = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
+TRUSTED: Final = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
+LOOPBACK: Final = Step("loopback", _loopback, (reasons.LOOPBACK_SOURCE,))
+LOCAL_INTERFACE: Final = Step(
+    "local_interface", _local_interface, (reasons.LOCAL_INTERFACE_CHECK_FAILED, reasons.LOCAL_INTERFACE_SOURCE)
+)
+REQUIRED: Final = Step("required_headers", _required, (reasons.MISSING_HEADER,), _required_reads)
+USER: Final = Step("user", _user, (reasons.USER_MISSING,), _user_reads)
+UNAMBIGUOUS: Final = Step("user_unambiguous", _unambiguous, (reasons.USER_AMBIGUOUS,), _user_reads)
+ALLOWED_USER: Final = Step("user_allowed", _allowed_user, (reasons.USER_NOT_ALLOWED,), _user_reads, names_user=True)
+REAL_PROXY: Final = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True)
+ORIGIN: Final = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
+ORIGIN_WHERE_LISTED: Final = Step(
+    "origin", _origin_where_listed, (reasons.ORIGIN_NOT_ALLOWED,), _origin_where_listed_reads, names_user=True
+)
+
+STATABLE: Final = Step("user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads)
