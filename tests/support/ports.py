@@ -1,0 +1,56 @@
+"""Loopback ports that nobody else takes. Only the choosing of ports lives here.
+
+A port from the kernel's ephemeral range may become the source port of somebody's outgoing connection between the
+moment it is chosen and the moment a server binds it. So ports are drawn from below that range, and each is held by a
+bound socket until the interpreter ends: a server that sets SO_REUSEADDR, as all here do, can still listen on it, while
+another test process that looks for a port finds it taken.
+"""
+
+import atexit
+import contextlib
+import random
+import socket
+
+_FIRST, _LAST = 10_000, 32_000
+_held: list[socket.socket] = []
+_draw = random.SystemRandom()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port on `host` that was free, and that no other caller of this function is given.
+
+    Raises:
+        RuntimeError: no port could be had after many draws.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(500):
+        port = _draw.randint(_FIRST, _LAST)
+        if _taken(family, host, port):
+            continue
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind((host, port))
+        except OSError:
+            holder.close()
+            continue
+        _held.append(holder)
+        return port
+    raise RuntimeError(f"no free port on {host} between {_FIRST} and {_LAST}")
+
+
+def _taken(family: socket.AddressFamily, host: str, port: int) -> bool:
+    # Without SO_REUSEADDR a bind fails on a held port too, not only on one that is listened on.
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+@atexit.register
+def _release() -> None:
+    while _held:
+        with contextlib.suppress(OSError):
+            _held.pop().close()
