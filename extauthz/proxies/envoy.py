@@ -3,6 +3,7 @@
 Only the settings and their checks live here; the text is envoy.yaml.j2. Facts about Envoy were seen on 1.40.
 """
 
+import functools
 import json
 import re
 from collections import Counter
@@ -270,6 +271,7 @@ def _written(value: object) -> str:
     return json.dumps(value)
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("extauthz.proxies", package_path=""),
