@@ -86,6 +86,11 @@ def _some(items: list[str]) -> str:
     return ", ".join(items[:MOST_SHOWN]) + more
 
 
+def _count(number: int, what: str) -> str:
+    plural = {"entry": "entries", "address": "addresses"}.get(what, f"{what}s")
+    return f"{number} {what if number == 1 else plural}"
+
+
 def _value(e: Evaluation, name: str) -> str:
     return f"{name} is {_quote(e.values[name])}" if name in e.values else f"{name} did not arrive"
 
@@ -135,7 +140,7 @@ def _show_readable(e: Evaluation) -> str:
             headers.names.get(name, b"").decode()
     except UnicodeDecodeError:
         return f"{_quote(name)} is no UTF-8"
-    return f"{len(headers.names)} headers, readable"
+    return f"{_count(len(headers.names), 'header')}, readable"
 
 
 def _show_configured(e: Evaluation) -> str:
@@ -143,7 +148,7 @@ def _show_configured(e: Evaluation) -> str:
 
 
 def _show_proxies(e: Evaluation) -> str:
-    return f"{len(e.gateway.trusted_proxies)} entries in trustedProxies"
+    return f"{_count(len(e.gateway.trusted_proxies), 'entry')} in trustedProxies"
 
 
 def _show_attributed(e: Evaluation) -> str:
@@ -169,7 +174,7 @@ def _show_local_interface(e: Evaluation) -> str:
     local = e.gateway.local_interfaces
     if local is None:
         return "this host's own addresses could not be read"
-    return f"{_peer(e)}; {len(local)} addresses in localInterfaces"
+    return f"{_peer(e)}; {_count(len(local), 'address')} in localInterfaces"
 
 
 def _show_required(e: Evaluation) -> str:
@@ -195,7 +200,7 @@ def _show_unambiguous(e: Evaluation) -> str:
 def _show_allowed_user(e: Evaluation) -> str:
     if not e.gateway.allow_users:
         return f"the user is {_quote(e.user)}; allowUsers is empty, so that everyone may enter"
-    return f"the user is {_quote(e.user)}; {len(e.gateway.allow_users)} entries in allowUsers"
+    return f"the user is {_quote(e.user)}; {_count(len(e.gateway.allow_users), 'entry')} in allowUsers"
 
 
 def _show_real_proxy(e: Evaluation) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from extauthz.core.policy import Gateway, Policy
     from extauthz.core.request import Headers, Request
 
+# Envoy takes no longer header value in an answer (HeaderValue.value in envoy.config.core.v3).
+LONGEST_USER_BYTES: Final = 16_384
+
 
 class Evaluation:
     """One decision in the making: the request, and what the steps so far found out about it.
@@ -118,6 +121,8 @@ def _readable(e: Evaluation) -> Reason | None:
         for name in e.gateway.reads:
             if name in names:
                 values[name] = names[name].decode()
+            elif name == "host" and e.request.host:  # in HTTP/2 and to Envoy it is no header
+                values[name] = e.request.host
     except UnicodeDecodeError:
         return reasons.REQUEST_MALFORMED
     e.values = values
@@ -268,7 +273,10 @@ def _lists_origins(gateway: "Gateway") -> bool:
 
 
 def _statable(e: Evaluation) -> Reason | None:
-    return reasons.REQUEST_MALFORMED if has_control(e.user) else None
+    user = e.user
+    # A character has four bytes at most in UTF-8: most users need no second look.
+    too_long = len(user) * 4 > LONGEST_USER_BYTES and len(user.encode()) > LONGEST_USER_BYTES
+    return reasons.REQUEST_MALFORMED if too_long or has_control(user) else None
 
 
 CALLER: Final = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))

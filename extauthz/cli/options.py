@@ -1,0 +1,58 @@
+"""What several commands share: options, and how faults of a configuration end a command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from extauthz.config.load import Loaded
+
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default="extauthz.yaml",
+    show_default=True,
+    envvar="EXTAUTHZ_CONFIG",
+    show_envvar=True,
+    help="The configuration file.",
+)
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="text for people, json for machines.",
+)
+
+
+class UnusableError(click.ClickException):
+    """Something that the command needs cannot be used; ends it with status 2."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnusableConfigError(UnusableError):
+    """A configuration that cannot be used."""
+
+    def show(self, file: Any = None) -> None:
+        """Write the faults as they are: they name the file themselves."""
+        del file
+        click.echo(self.message, err=True)
+
+
+def load_config(file: Path, overrides: dict[str, Any] | None = None) -> "Loaded":
+    """Load the configuration file, or end the command with every fault of it."""
+    from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
+    from extauthz.config.load import load  # noqa: PLC0415
+
+    try:
+        return load(file, overrides)
+    except ConfigError as error:
+        raise UnusableConfigError(str(error)) from error

@@ -1,0 +1,32 @@
+"""`extauthz serve`: the service."""
+
+from pathlib import Path
+
+import click
+
+from extauthz.cli.options import UnusableError, config_option, load_config
+
+
+@click.command("serve")
+@config_option
+@click.option("--grpc", multiple=True, metavar="ADDR", help="Listen here for Envoy instead of listen.grpc; repeatable.")
+@click.option("--http", multiple=True, metavar="ADDR", help="The same for listen.http.")
+@click.option("--admin", multiple=True, metavar="ADDR", help="The same for listen.admin.")
+def command(config_file: Path, grpc: tuple[str, ...], http: tuple[str, ...], admin: tuple[str, ...]) -> None:
+    """Answer proxies until SIGTERM or Ctrl-C; then finish what is under way.
+
+    ADDR is host:port, [v6]:port or unix:/path; port 0 lets the system choose one, and the log says which. For more
+    cores, start more processes, each with its own addresses, and list them all as endpoints in the proxy.
+    """
+    given = {"grpc": list(grpc), "http": list(http), "admin": list(admin)}
+    listen = {door: addresses for door, addresses in given.items() if addresses}
+    loaded = load_config(config_file, {"listen": listen} if listen else None)
+    from extauthz.doors.envoy_grpc import DoorError  # noqa: PLC0415 - help must be quick
+    from extauthz.logs import configure_logs  # noqa: PLC0415
+    from extauthz.service import ServiceError, serve  # noqa: PLC0415
+
+    configure_logs()
+    try:
+        serve(loaded)
+    except (DoorError, ServiceError) as error:
+        raise UnusableError(str(error)) from error

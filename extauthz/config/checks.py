@@ -1,0 +1,156 @@
+"""What concerns several values of the file together.
+
+The checks read the raw data and not the models, so that a fault elsewhere in the file hides none of theirs: each
+takes what it can use and leaves what has the wrong type to the schema's own faults.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from extauthz.config.schema import HeaderNames, Stamp
+from extauthz.config.values import UNIX_PREFIX, Endpoint, seconds
+from extauthz.core.text import fold, trim
+
+Place = tuple[str | int, ...]
+Found = Iterator[tuple[Place, str]]
+
+
+def cross_check(data: dict[str, Any]) -> Found:
+    """Yield the place and the text of every fault between values."""
+    for check in (_hosts, _peer_caller, _beyond_this_host, _principals, _header_names, _durations, _engine, _accepted):
+        yield from check(data)
+
+
+def _get(data: Any, *path: str) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _texts(value: Any) -> list[str]:
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)]
+
+
+def _gateways(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    gateways = _get(data, "gateways")
+    if not isinstance(gateways, dict):
+        return {}
+    return {key: value for key, value in gateways.items() if isinstance(key, str) and isinstance(value, dict)}
+
+
+def _hosts(data: dict[str, Any]) -> Found:
+    first: dict[str, str] = {}
+    for gateway, value in _gateways(data).items():
+        hosts = value.get("hosts")
+        for position, host in enumerate(hosts if isinstance(hosts, list) else []):
+            if not isinstance(host, str):
+                continue
+            owner = first.setdefault(fold(host), gateway)
+            if owner != gateway:
+                yield (
+                    ("gateways", gateway, "hosts", position),
+                    f"{host!r} is also a host of gateway {owner!r}: a host selects one gateway",
+                )
+
+
+def _peer_caller(data: dict[str, Any]) -> Found:
+    if any(address.startswith(UNIX_PREFIX) for address in _texts(_get(data, "listen", "grpc"))):
+        for gateway, value in _gateways(data).items():
+            if value.get("peer") == "caller":
+                yield (
+                    ("gateways", gateway, "peer"),
+                    (
+                        "`caller` needs the caller's address, which a unix socket does not have: let listen.grpc be "
+                        "a TCP address, or use `source`"
+                    ),
+                )
+
+
+def _beyond_this_host(data: dict[str, Any]) -> Found:
+    if _get(data, "callers") is not None:
+        return
+    for door in ("grpc", "http"):
+        for address in _texts(_get(data, "listen", door)):
+            try:
+                local = Endpoint.parse(address).is_local
+            except ValueError:
+                continue  # the schema says so
+            if not local:
+                yield (
+                    ("listen", door),
+                    (
+                        f"{address} can be reached from other hosts, and whoever reaches it could have any identity "
+                        "stamped: say who may ask under `callers`, or listen on loopback or a unix socket"
+                    ),
+                )
+
+
+def _principals(data: dict[str, Any]) -> Found:
+    if _get(data, "tls", "clientCa") is not None:
+        return
+    places: list[Place] = [("callers", "principals")] if _get(data, "callers", "principals") else []
+    for gateway, value in _gateways(data).items():
+        if _get(value, "callers", "principals"):
+            places.append(("gateways", gateway, "callers", "principals"))
+    for place in places:
+        yield (
+            place,
+            "no caller could show a certificate: set tls.clientCa to the CA that signed the callers' certificates",
+        )
+
+
+_HEADER_NAMES: Final = {str(field.alias): str(field.default) for field in HeaderNames.model_fields.values()}
+
+
+def _header_names(data: dict[str, Any]) -> Found:
+    configured = _get(data, "headers")
+    names = _HEADER_NAMES | {
+        key: value
+        for key, value in (configured.items() if isinstance(configured, dict) else ())
+        if key in _HEADER_NAMES and isinstance(value, str)
+    }
+    owner: dict[str, str] = {}
+    for key, name in names.items():
+        other = owner.setdefault(fold(trim(name)), key)
+        if other != key:
+            yield ("headers", key), f"{name!r} is also headers.{other}: each header has one meaning"
+    for gateway, value in _gateways(data).items():
+        user_header = _get(value, "auth", "trustedProxy", "userHeader")
+        key = owner.get(fold(trim(user_header))) if isinstance(user_header, str) else None
+        if key is not None and key != "user":
+            yield (
+                ("gateways", gateway, "auth", "trustedProxy", "userHeader"),
+                (
+                    f"{user_header!r} is also headers.{key}, which extauthz sets to something else: the user needs a "
+                    "name of its own"
+                ),
+            )
+
+
+def _durations(data: dict[str, Any]) -> Found:
+    values = {}
+    for key, default in (("lifetime", Stamp().lifetime), ("reuse", Stamp().reuse)):
+        text = _get(data, "stamp", key)
+        try:
+            values[key] = seconds(text if isinstance(text, str) else default)
+        except ValueError:
+            return  # the schema says so
+    if values["lifetime"] <= 0:
+        yield ("stamp", "lifetime"), "a stamp that lives 0 seconds is never valid: use 60s or so"
+    elif values["reuse"] >= values["lifetime"]:
+        yield ("stamp", "reuse"), "must be shorter than stamp.lifetime, or a reused stamp would have expired"
+
+
+def _engine(data: dict[str, Any]) -> Found:
+    if _get(data, "server", "engine") == "native":
+        yield ("server", "engine"), "`native` is not built yet: use `grpcio`"
+
+
+def _accepted(data: dict[str, Any]) -> Found:
+    accepted = _get(data, "accepted")
+    gateways = _gateways(data)
+    for position, entry in enumerate(accepted if isinstance(accepted, list) else []):
+        gateway = _get(entry, "gateway")
+        if isinstance(gateway, str) and gateway not in gateways:
+            yield ("accepted", position, "gateway"), f"there is no gateway {gateway!r}"

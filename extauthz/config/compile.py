@@ -1,0 +1,92 @@
+"""From checked settings to the policy that decides: the only place that knows both."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+
+from extauthz.config.load import Loaded
+from extauthz.config.schema import GatewayModel, Settings
+from extauthz.config.values import UNIX
+from extauthz.core.address import Address, AddressSet, parse_address, parse_entry
+from extauthz.core.origin import parse_configured_origin
+from extauthz.core.policy import Callers, Gateway, Policy, Required
+from extauthz.core.rulesets import RULESETS
+from extauthz.core.text import fold, trim
+
+_log: Final = structlog.get_logger()
+
+
+def own_addresses() -> frozenset[Address] | None:
+    """Return this host's own addresses, with and without their zones; None if they cannot be read."""
+    try:
+        import psutil  # noqa: PLC0415 - wanted by `localInterfaces: auto` alone
+
+        texts = [entry.address for entries in psutil.net_if_addrs().values() for entry in entries]
+    except Exception:  # noqa: BLE001 - whatever it is, the rule for it is to deny
+        _log.exception("own addresses cannot be read")
+        return None
+    found = (parse_address(form) for text in texts for form in (text, text.partition("%")[0]))
+    return frozenset(address for address in found if address is not None)
+
+
+def compile_policy(loaded: Loaded, interfaces: Callable[[], frozenset[Address] | None] = own_addresses) -> Policy:
+    """Compile all gateways of a checked file."""
+    settings = loaded.settings
+    own: list[frozenset[Address] | None] = []
+
+    def local(gateway: GatewayModel) -> frozenset[Address] | None:
+        if gateway.local_interfaces != "auto":
+            return frozenset(filter(None, map(parse_address, gateway.local_interfaces)))
+        if not own:
+            own.append(interfaces())
+        return own[0]
+
+    return Policy(
+        (_gateway(name, gateway, settings, local(gateway)) for name, gateway in settings.gateways.items()),
+        callers=_callers(settings.callers.addresses, settings.callers.principals),
+        most_headers=settings.limits.headers,
+        longest_header_bytes=settings.limits.header_bytes,
+    )
+
+
+def _callers(addresses: list[str] | None, principals: Iterable[str]) -> Callers:
+    return Callers(
+        addresses=None
+        if addresses is None
+        else AddressSet(parse_entry(address) for address in addresses if address != UNIX),
+        unix=addresses is not None and UNIX in addresses,
+        principals=frozenset(principals),
+    )
+
+
+def _gateway(name: str, gateway: GatewayModel, settings: Settings, local: frozenset[Address] | None) -> Gateway:
+    ruleset = RULESETS[gateway.ruleset]
+    trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
+    origins = gateway.control_ui.allowed_origins
+    headers = settings.headers
+    return Gateway(
+        id=name,
+        ruleset=ruleset,
+        hosts=tuple(gateway.hosts),
+        callers=_callers(gateway.callers.addresses, gateway.callers.principals) if gateway.callers else None,
+        peer_is_caller=gateway.peer == "caller",
+        shadow=(gateway.mode or settings.mode) == "shadow",
+        configured=trusted_proxy is not None,
+        trusted_proxies=AddressSet(map(parse_entry, gateway.trusted_proxies)),
+        allow_loopback=ruleset.allow_loopback
+        if trusted_proxy is None or trusted_proxy.allow_loopback is None
+        else trusted_proxy.allow_loopback,
+        local_interfaces=local,
+        required_headers=tuple(map(Required.configured, trusted_proxy.required_headers)) if trusted_proxy else (),
+        user_header=fold(trim(trusted_proxy.user_header or "")) if trusted_proxy else "",
+        allow_users=frozenset(trusted_proxy.allow_users) if trusted_proxy else frozenset(),
+        allow_comma_in_user=trusted_proxy is not None and trusted_proxy.allow_comma_in_user,
+        allow_real_ip_fallback=gateway.allow_real_ip_fallback,
+        any_origin=any(trim(origin) == "*" for origin in origins),
+        allowed_origins=frozenset(parse_configured_origin(origin) for origin in origins if trim(origin) != "*"),
+        host_origin_fallback=gateway.control_ui.dangerously_allow_host_header_origin_fallback,
+        output_headers=tuple(
+            fold(trim(header)) for header in (headers.user, headers.gateway, headers.decision, headers.stamp)
+        ),
+    )

@@ -1,0 +1,99 @@
+"""The YAML file as text and places: read strictly (no key twice), and every value's line can be told."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from extauthz.config.faults import ConfigError, Fault, join_path
+
+# A configuration of 100,000 users has 3 MB; what is larger is not one.
+LARGEST_FILE_BYTES: Final = 64 * 1024 * 1024
+
+# libyaml reads ten times as fast; the wheels of PyYAML have it.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+
+
+class Document:
+    """One parsed file.
+
+    Attributes:
+        source: The file's name, for messages.
+        data: Its content as plain Python values.
+    """
+
+    def __init__(self, source: str, text: str) -> None:
+        """Parse the text.
+
+        Raises:
+            ConfigError: It is no YAML, is empty, or has a key twice; with the line.
+        """
+        self.source = source
+        loader = _Loader(text)
+        try:
+            self._root: yaml.Node | None = loader.get_single_node()
+            if self._root is None:
+                raise ConfigError(source, [Fault("", "the file is empty: a minimal one has `gateways`")])
+            repeated = _repeated_keys(self._root)
+            if repeated:
+                raise ConfigError(source, repeated)
+            self.data: Any = loader.construct_document(self._root)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise ConfigError(source, [_yaml_fault(error)]) from error
+        finally:
+            loader.dispose()
+
+    def line(self, path: Sequence[str | int]) -> int | None:
+        """Return the line of the value at `path`, or of the deepest part of it that is there."""
+        node, line = self._root, None
+        for part in path:
+            line = node.start_mark.line + 1 if node is not None and node.start_mark is not None else line
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if key.value == part:
+                        node, line = value, key.start_mark.line + 1
+                        break
+                else:
+                    return line
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+            else:
+                return line
+        return line
+
+
+def _repeated_keys(root: yaml.Node) -> list[Fault]:
+    """Find keys that stand twice in one mapping: YAML would let the last one win, silently."""
+    faults: list[Fault] = []
+    seen: set[int] = set()
+    pending: list[tuple[tuple[str | int, ...], yaml.Node]] = [((), root)]
+    while pending:
+        path, node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                    continue
+                if key.value in keys:
+                    line = key.start_mark.line + 1
+                    faults.append(Fault(join_path((*path, key.value)), "stands here a second time: keep one", line))
+                keys.add(key.value)
+                pending.append(((*path, key.value), value))
+        elif isinstance(node, yaml.SequenceNode) and any(not isinstance(item, yaml.ScalarNode) for item in node.value):
+            pending.extend(((*path, index), item) for index, item in enumerate(node.value))
+    return faults
+
+
+def _yaml_fault(error: Exception) -> Fault:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        return Fault("", f"this is no YAML: {what}", error.problem_mark.line + 1)
+    if isinstance(error, RecursionError):
+        return Fault("", "this is no configuration: it is nested too deeply")
+    return Fault("", f"this is no YAML: {error}")

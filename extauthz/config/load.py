@@ -1,0 +1,206 @@
+"""From a file to checked settings: every fault in one error, and what is incomplete or not built yet as notices."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from extauthz.config.checks import cross_check
+from extauthz.config.document import LARGEST_FILE_BYTES, Document
+from extauthz.config.faults import ConfigError, Fault, join_path
+from extauthz.config.schema import Model, Settings
+from extauthz.core import reasons
+from extauthz.core.text import trim
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that can be used.
+
+    Attributes:
+        settings: Its content, checked.
+        folder: Where the file lies: relative paths in it start there.
+        incomplete: Gateways that load and deny everything, with the reason; errors to be mended.
+        notices: What was asked for and is not built yet; each is on the safe side.
+    """
+
+    settings: Settings
+    folder: Path
+    incomplete: tuple[Fault, ...]
+    notices: tuple[Fault, ...]
+
+    def path(self, name: str) -> Path:
+        """Return a path of the file, relative to the file itself."""
+        return self.folder / name
+
+
+def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Loaded:
+    """Read and check a configuration file.
+
+    Args:
+        file: The file.
+        overrides: Sections whose keys take the place of the file's: {"listen": {"grpc": [...]}}.
+
+    Raises:
+        ConfigError: It cannot be read or used; the text names every fault.
+    """
+    try:
+        if file.stat().st_size > LARGEST_FILE_BYTES:
+            raise ConfigError(str(file), [Fault("", f"the file is larger than {LARGEST_FILE_BYTES} bytes")])
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(file), [Fault("", f"cannot be read: {error.strerror or error}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(file), [Fault("", f"is no UTF-8 at byte {error.start}")]) from error
+    return loads(text, source=str(file), folder=file.parent, overrides=overrides)
+
+
+def loads(
+    text: str,
+    *,
+    source: str = "configuration",
+    folder: Path = Path(),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Loaded:
+    """Check a configuration given as text; `load` has the arguments.
+
+    Raises:
+        ConfigError: It cannot be used; the text names every fault.
+    """
+    document = Document(source, text)
+    data = document.data
+    if not isinstance(data, dict):
+        raise ConfigError(source, [Fault("", "must be a mapping of keys: a minimal file has `gateways`")])
+    for section, keys in (overrides or {}).items():
+        found = data.get(section) or {}
+        data[section] = {**found, **keys} if isinstance(found, dict) else found
+    faults: dict[tuple[str, str], Fault] = {}
+
+    def add(place: Sequence[str | int], message: str) -> None:
+        path = join_path(place)
+        faults.setdefault((path, message), Fault(path, message, document.line(place)))
+
+    settings = None
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            for place, message in _explain(detail, data):
+                add(place, message)
+    for place, message in cross_check(data):
+        add(place, message)
+    if faults or settings is None:
+        raise ConfigError(source, faults.values())
+    return Loaded(
+        settings,
+        folder,
+        tuple(Fault(join_path(place), text, document.line(place)) for place, text in _incomplete(settings)),
+        tuple(Fault(join_path(place), text, document.line(place)) for place, text in _not_built(data)),
+    )
+
+
+# Pydantic's words, in ours.
+
+_SIMPLE: Final = {
+    "missing": "is missing",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "list_type": "must be a list; write [] for an empty one",
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "string_too_short": "must not be empty",
+}
+_ONE_WAY_IN: Final = frozenset({"token", "password"})
+
+
+def _all_keys() -> frozenset[str]:
+    models = Model.__subclasses__()
+    return frozenset(str(field.alias or name) for model in models for name, field in model.model_fields.items())
+
+
+def _explain(detail: ErrorDetails, data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Turn one of pydantic's errors into a place of the file and a text; nothing for a union's other branch."""
+    place: list[str | int] = []
+    node: Any = data
+    for part in detail["loc"]:
+        if (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
+            node = node[part]  # type: ignore[index]  # a key or a position, as checked
+        elif detail["type"] == "missing" and part == detail["loc"][-1]:
+            pass
+        elif isinstance(part, str) and isinstance(node, list) != part.startswith("list["):
+            # Of a union, only the branch that the value could have meant is of interest.
+            if part.startswith(("list[", "literal[")):
+                return
+            continue
+        else:
+            continue
+        place.append(part)
+    yield tuple(place), _message(detail, place, node)
+
+
+def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
+    kind = detail["type"]
+    context = detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "extra_forbidden":
+        return _unknown_key(place)
+    if kind == "string_type":
+        if value is None:
+            return "must be text, and nothing is there"
+        return f"must be text; this is read as a {type(value).__name__}: put it in quotes"
+    if kind == "literal_error":
+        return f"must be {context['expected']}, not {value!r}"
+    if kind == "list_type" and place[-1:] == ["allowUsers"]:
+        return "must be a list of users; only [], written out, lets everyone in whom the proxy names"
+    if kind == "too_short":
+        return "must not be empty"
+    return _SIMPLE.get(kind, detail["msg"])
+
+
+def _unknown_key(place: list[str | int]) -> str:
+    key = str(place[-1])
+    if place[-2:-1] == ["auth"] and key in _ONE_WAY_IN:
+        return "is refused beside trusted-proxy: a second way in would not pass the proxy; remove it"
+    close = difflib.get_close_matches(key, _all_keys(), 1)
+    return f"unknown key; did you mean `{close[0]}`?" if close else "unknown key: remove it"
+
+
+# What loads, and is said.
+
+
+def _incomplete(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for name, gateway in settings.gateways.items():
+        trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
+        if trusted_proxy is None:
+            yield ("gateways", name, "auth", "trustedProxy"), _denies(reasons.CONFIG_MISSING)
+        if not gateway.trusted_proxies:
+            yield ("gateways", name, "trustedProxies"), _denies(reasons.NO_PROXIES)
+        if trusted_proxy is not None and not trim(trusted_proxy.user_header or ""):
+            yield ("gateways", name, "auth", "trustedProxy", "userHeader"), _denies(reasons.USER_MISSING)
+
+
+def _denies(reason: reasons.Reason) -> str:
+    return f"the gateway is incomplete and denies every request with {reason.code}: {reason.cure}"
+
+
+def _not_built(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    listen = data.get("listen") or {}
+    for key, what in (("http", "the forward-auth doors are"), ("admin", "the admin address is")):
+        if key in listen:
+            yield ("listen", key), f"{what} not built yet; nothing listens there"
+    if (data.get("denial") or {}).get("body") == "html":
+        yield ("denial", "body"), "html is not built yet; clients get JSON"
+    if "stamp" in data:
+        yield ("stamp",), "stamps are not built yet; allows go out without one"
+    if "decisionLog" in data:
+        yield ("decisionLog",), "the decision log is not built yet; nothing is written"
+    if "admin" in data:
+        yield ("admin",), "the admin address is not built yet"

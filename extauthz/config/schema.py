@@ -1,0 +1,209 @@
+"""The schema of the configuration file (docs/configuration.md), as pydantic models. camelCase, unknown keys refused.
+
+What one value may be is said in values.py; what concerns several values together in checks.py. Defaults live
+here and nowhere else.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from extauthz.config.values import (
+    AddressEntry,
+    AddressOrUnix,
+    Duration,
+    ExactAddress,
+    GatewayId,
+    HeaderName,
+    Host,
+    ListenAddress,
+    OriginEntry,
+    Principal,
+    RequiredHeader,
+    UserHeader,
+)
+
+Mode = Literal["enforce", "shadow"]
+Rate = Annotated[float, Field(ge=0, le=1)]
+Listeners = Annotated[
+    list[ListenAddress],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+    Field(min_length=1),
+]
+
+
+class Model(BaseModel):
+    """What all parts of the schema share."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        extra="forbid",
+        strict=True,
+        frozen=True,
+    )
+
+
+class Listen(Model):
+    """Where the service listens: host:port, [v6]:port or unix:/path; one or a list."""
+
+    grpc: Listeners = Field(["127.0.0.1:9191"], description="Envoy's ext_authz over gRPC.")
+    http: Listeners = Field(["127.0.0.1:9192"], description="The forward-auth doors and the JWKS.")
+    admin: Listeners = Field(["127.0.0.1:9193"], description="Health, metrics, console.")
+
+
+class CallersModel(Model):
+    """Who may ask: an address here and, where principals are given, a client certificate with one of them."""
+
+    addresses: list[AddressOrUnix] = Field(
+        ["127.0.0.0/8", "::1", "unix"],
+        min_length=1,
+        description="Addresses, ranges, or `unix` for callers on a unix socket. The default is this host.",
+    )
+    principals: list[Principal] = Field([], description="SANs of client certificates; needs tls.clientCa.")
+
+
+class GatewayCallers(Model):
+    """Who may ask about one gateway: narrower than the service's callers."""
+
+    addresses: list[AddressOrUnix] | None = Field(None, min_length=1, description="Not given: as the service's.")
+    principals: list[Principal] = []
+
+
+class Tls(Model):
+    """TLS at the gRPC door. The files are re-read when they change."""
+
+    certificate: str = Field(min_length=1, description="PEM file: the server's certificate chain.")
+    private_key: str = Field(min_length=1, description="PEM file: its private key.")
+    client_ca: str | None = Field(
+        None, min_length=1, description="PEM file: callers must show a certificate of this CA."
+    )
+
+
+class Server(Model):
+    """How the gRPC door is served."""
+
+    engine: Literal["grpcio", "native"] = "grpcio"
+    drain_seconds: int = Field(10, ge=0, le=3600, description="Time for what is under way after SIGTERM, in seconds.")
+    max_concurrent: int = Field(1000, ge=1, le=100_000, description="Calls at once; more are refused.")
+
+
+class Limits(Model):
+    """The size of what is read."""
+
+    message_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="One CheckRequest, in bytes.")
+    headers: int = Field(200, ge=1, le=10_000, description="Distinct header names in one request.")
+    header_bytes: int = Field(16_384, ge=64, le=1_048_576, description="One header's name, or its value, in bytes.")
+
+
+class Stamp(Model):
+    """The signed stamp."""
+
+    enabled: bool = True
+    issuer: str = Field("extauthz", min_length=1, max_length=256)
+    algorithm: Literal["ES256", "EdDSA"] = "ES256"
+    keys: str = Field("./keys", min_length=1, description="Directory of private keys; re-read when it changes.")
+    generate_keys: bool = Field(True, description="Make the first key if there is none; false for replicas.")
+    lifetime: Duration = "60s"
+    bind: list[Literal["method", "host", "path"]] = ["method", "host"]
+    reuse: Duration = Field("5s", description="How long one stamp serves equal requests; 0s signs each.")
+
+
+class HeaderNames(Model):
+    """The names of the headers that the Gateway gets."""
+
+    user: HeaderName = "x-authz-user"
+    gateway: HeaderName = "x-authz-gateway"
+    decision: HeaderName = "x-authz-decision"
+    stamp: HeaderName = "x-authz-stamp"
+
+
+class Denial(Model):
+    """What a client who is denied gets to see."""
+
+    body: Literal["json", "html", "empty"] = "json"
+    reason: bool = Field(True, description="false hides the reason from clients.")
+
+
+class DecisionLog(Model):
+    """One line per decision."""
+
+    output: str = Field("stdout", min_length=1, description="stdout, none or a path.")
+    allows: Rate = Field(1.0, description="The share of allows that is written; denials always are.")
+    redact: list[str] = ["cookie", "authorization"]
+
+
+class Admin(Model):
+    """The admin address."""
+
+    token_file: str | None = Field(None, min_length=1, description="Bearer token; wanted beyond loopback.")
+
+
+class Accepted(Model):
+    """An audit finding that someone saw and accepted."""
+
+    id: str = Field(min_length=1)
+    gateway: str | None = None
+    by: str = Field(min_length=1)
+    because: str = Field(min_length=1)
+
+
+class TrustedProxy(Model):
+    """The trusted-proxy rules of one gateway."""
+
+    user_header: UserHeader | None = Field(None, description="The header in which the proxy names the user.")
+    required_headers: list[RequiredHeader] = Field([], description="Headers that must be there, in this order.")
+    allow_users: list[str] = Field([], description="Exactly these users; [] allows everyone the proxy names.")
+    allow_loopback: bool | None = Field(None, description="May the peer be loopback? Default: by the ruleset.")
+    allow_comma_in_user: bool = False
+
+
+class Auth(Model):
+    """How the gateway authenticates: by its trusted proxy, nothing else."""
+
+    mode: Literal["trusted-proxy"]
+    trusted_proxy: TrustedProxy | None = None
+
+
+class ControlUi(Model):
+    """The browser's origin."""
+
+    allowed_origins: list[OriginEntry] = Field([], description="scheme://host[:port], or * for any.")
+    dangerously_allow_host_header_origin_fallback: bool = False
+
+
+class GatewayModel(Model):
+    """One Gateway and its rules. OpenClaw's own `gateway` object fits here as far as it concerns us."""
+
+    hosts: list[Host] = Field([], description="Selects this gateway where the proxy names none.")
+    callers: GatewayCallers | None = None
+    peer: Literal["source", "caller"] = Field(
+        "source", description="Whose word is taken: the connection that the proxy received, or the proxy that asks."
+    )
+    ruleset: Literal["standard", "openclaw-2026.2", "openclaw-2026.9"] = "standard"
+    mode: Mode | None = Field(None, description="Default: as the service's.")
+    trusted_proxies: list[AddressEntry] = Field([], description="Addresses and ranges of the identity-aware proxy.")
+    allow_real_ip_fallback: bool = False
+    local_interfaces: list[ExactAddress] | Literal["auto"] = []
+    auth: Auth | None = None
+    control_ui: ControlUi = ControlUi()
+
+
+class Settings(Model):
+    """The whole file. A minimal one is `gateways` alone."""
+
+    listen: Listen = Listen()
+    callers: CallersModel = CallersModel()
+    tls: Tls | None = None
+    server: Server = Server()
+    limits: Limits = Limits()
+    stamp: Stamp = Stamp()
+    headers: HeaderNames = HeaderNames()
+    denial: Denial = Denial()
+    decision_log: DecisionLog = DecisionLog()
+    admin: Admin = Admin()
+    mode: Mode = "enforce"
+    accepted: list[Accepted] = []
+    gateways: dict[GatewayId, GatewayModel] = Field(min_length=1)

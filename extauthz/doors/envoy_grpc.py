@@ -1,0 +1,191 @@
+"""The gRPC door: grpcio's threaded server around one function, bytes in, bytes out.
+
+Messages are neither parsed nor built here, so that another gRPC engine can serve the same function.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from extauthz.authorizer import CheckFunction
+from extauthz.config.values import Endpoint
+from extauthz.core.address import parse_address
+from extauthz.core.request import Caller
+from extauthz.doors.certificates import Certificates
+from extauthz.wire.reflected import SERVICE, descriptor_pool
+
+METHOD: Final = "Check"
+
+# Threads that run decisions. They share one interpreter lock: more than a few only wait for each other, but a
+# caller that opens a call and sends nothing holds one.
+WORKER_THREADS: Final = 16
+
+# Readable and writable for the owner and the group: the proxy's user joins the group.
+UNIX_SOCKET_MODE: Final = 0o660
+
+_HEALTH_SERVICES: Final = ("", SERVICE)
+_REMEMBERED_PEERS: Final = 1024
+
+
+class DoorError(Exception):
+    """The door cannot be opened; the text says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcDoorSettings:
+    """How the door is opened.
+
+    Attributes:
+        endpoints: Where it listens.
+        certificates: Server certificates of the TCP listeners; None for plain text.
+        read_principals: Read the SANs of client certificates.
+        most_calls: Calls at once; the library refuses more with RESOURCE_EXHAUSTED.
+        most_message_bytes: One request's size; the library refuses larger ones with RESOURCE_EXHAUSTED.
+    """
+
+    endpoints: Sequence[Endpoint]
+    certificates: Certificates | None
+    read_principals: bool
+    most_calls: int
+    most_message_bytes: int
+
+
+class GrpcDoor:
+    """Serves Authorization/Check, grpc.health.v1 and reflection.
+
+    Attributes:
+        endpoints: Where it listens, with the ports that the system chose; set by `start`.
+    """
+
+    def __init__(self, check: CheckFunction, settings: GrpcDoorSettings) -> None:
+        self.endpoints: tuple[Endpoint, ...] = ()
+        self._settings: Final = settings
+        self._sockets: Final[list[Path]] = []
+        self._executor: Final = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="extauthz-check")
+        self._server: Final = grpc.server(
+            self._executor,
+            maximum_concurrent_rpcs=settings.most_calls,
+            options=(
+                ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
+                ("grpc.max_receive_message_length", settings.most_message_bytes),
+            ),
+        )
+        caller_of = _caller_with_principals if settings.read_principals else _caller
+
+        def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
+            return check(message, caller_of(context))
+
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        self._health: Final = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, descriptor_pool())
+
+    def start(self) -> None:
+        """Listen everywhere, or nowhere.
+
+        Raises:
+            DoorError: An address cannot be listened on.
+        """
+        self.endpoints = tuple(self._bind(endpoint) for endpoint in self._settings.endpoints)
+        self._server.start()
+        self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self, seconds: float) -> None:
+        """Say that the service is going, answer what is under way for at most `seconds`, and close."""
+        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._server.stop(seconds).wait()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+    def _say(self, status: int) -> None:
+        for service in _HEALTH_SERVICES:
+            self._health.set(service, status)
+
+    def _bind(self, endpoint: Endpoint) -> Endpoint:
+        certificates = self._settings.certificates
+        if endpoint.path:
+            self._bind_unix(endpoint)
+            return endpoint
+        try:
+            if certificates is None:
+                port = self._server.add_insecure_port(str(endpoint))
+            else:
+                port = self._server.add_secure_port(str(endpoint), certificates.credentials())
+        except RuntimeError as error:
+            raise DoorError(
+                f"cannot listen on {endpoint}: is another server on that port, or is the address not this host's?"
+            ) from error
+        return endpoint._replace(port=port)
+
+    def _bind_unix(self, endpoint: Endpoint) -> None:
+        """Listen on a unix socket; the library would take it away from another server without a word."""
+        path = Path(endpoint.path)
+        _remove_stale(path)
+        mask = os.umask(0o777 & ~UNIX_SOCKET_MODE)
+        try:
+            self._server.add_insecure_port(str(endpoint))
+        except RuntimeError as error:
+            raise DoorError(f"cannot listen on {endpoint}: does {path.parent} exist, and may it be written?") from error
+        finally:
+            os.umask(mask)
+        self._sockets.append(path)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DoorError(f"cannot listen on {path}: {error.strerror}") from error
+    if not stat.S_ISSOCK(mode):
+        raise DoorError(f"cannot listen on {path}: a file that is no socket is there; remove it or choose another path")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise DoorError(f"cannot listen on {path}: another server is listening there")
+
+
+def _caller(context: grpc.ServicerContext) -> Caller:
+    return parse_peer(context.peer())
+
+
+def _caller_with_principals(context: grpc.ServicerContext) -> Caller:
+    caller = parse_peer(context.peer())
+    names = set()
+    found: Iterable[bytes] = context.auth_context().get("x509_subject_alternative_name", ())  # type: ignore[assignment]
+    for name in found:
+        try:
+            names.add(name.decode())
+        except UnicodeDecodeError:
+            continue  # a name that is no text matches none of the file
+    return caller._replace(principals=frozenset(names))
+
+
+@lru_cache(maxsize=_REMEMBERED_PEERS)
+def parse_peer(peer: str) -> Caller:
+    """Read grpcio's name for a peer: ipv4:1.2.3.4:5, ipv6:[::1]:5 (percent-encoded), unix: with or without a path."""
+    kind, _, rest = peer.partition(":")
+    if kind == "unix":
+        return Caller(None, unix=True)
+    if kind in ("ipv4", "ipv6"):
+        return Caller(parse_address(unquote(rest).rpartition(":")[0]))
+    return Caller(None)

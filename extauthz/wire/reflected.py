@@ -1,0 +1,44 @@
+"""The service as reflection shows it: our messages under Envoy's names, in a descriptor pool of their own."""
+
+from typing import Final
+
+from google.protobuf import descriptor_pb2, struct_pb2, wrappers_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from extauthz.wire.pb import check_pb2
+
+PACKAGE: Final = "envoy.service.auth.v3"
+SERVICE: Final = f"{PACKAGE}.Authorization"
+
+_OURS: Final = f".{check_pb2.DESCRIPTOR.package}."
+# Text to Envoy, bytes to us: a client that reads the schema is better served with text.
+_TEXT: Final = {("HeadersEntry", "value"), ("HeaderValue", "value")}
+
+
+def descriptor_pool() -> DescriptorPool:
+    """Return a pool with Authorization/Check as Envoy names it, health and reflection."""
+    file = descriptor_pb2.FileDescriptorProto()
+    check_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name = "envoy/service/auth/v3/external_auth.proto"
+    file.package = PACKAGE
+    for message in file.message_type:
+        _rename(message)
+    service = file.service.add(name="Authorization")
+    service.method.add(name="Check", input_type=f".{PACKAGE}.CheckRequest", output_type=f".{PACKAGE}.CheckResponse")
+    pool = DescriptorPool()
+    for module in (struct_pb2, wrappers_pb2, health_pb2, reflection_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+def _rename(message: descriptor_pb2.DescriptorProto) -> None:
+    for nested in message.nested_type:
+        _rename(nested)
+    for field in message.field:
+        if field.type_name.startswith(_OURS):
+            field.type_name = f".{PACKAGE}.{field.type_name.removeprefix(_OURS)}"
+        if (message.name, field.name) in _TEXT:
+            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
