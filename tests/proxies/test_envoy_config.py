@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from extauthz.proxies.envoy import STAMPED_HEADERS, ClientTls, Route, ServerTls, Settings, render
@@ -291,6 +292,7 @@ def test_a_setting_that_cannot_be_meant_is_refused(change: dict[str, Any], said:
         replace(PLAIN, **change)
 
 
+@examples(deadline=None)
 @given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x2FF), min_size=1, max_size=40))
 def test_no_file_name_becomes_syntax(name: str) -> None:
     # File names are the values with the widest grammar; each stands in the file as what it is, or is refused.

@@ -43,15 +43,11 @@ def deny(status: int = 403, headers: Mapping[str, str] | None = None, body: str 
 class CheckServer:
     """A running authorizer. Make it with `check_server`; set `answer` to change what it says."""
 
-    port: int
+    address: str
+    """Where it listens: `host:port`, or `unix:/path`."""
     answer: Answer
     _asked: list[check_pb2.CheckRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def address(self) -> str:
-        """Where it listens, as `host:port`."""
-        return f"127.0.0.1:{self.port}"
 
     @property
     def asked(self) -> list[check_pb2.CheckRequest]:
@@ -67,13 +63,20 @@ class CheckServer:
 
 
 @contextlib.contextmanager
-def check_server(answer: Answer, *, port: int | None = None) -> Iterator[CheckServer]:
-    """Run an authorizer on 127.0.0.1 while the block runs; `port` None takes a free one.
+def check_server(
+    answer: Answer, *, address: str | None = None, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[CheckServer]:
+    """Run an authorizer while the block runs.
+
+    Args:
+        answer: what it says to each request.
+        address: where it listens; None is a free port of 127.0.0.1.
+        credentials: TLS; None is plain.
 
     Raises:
-        RuntimeError: the port is taken.
+        RuntimeError: the address is taken.
     """
-    server = CheckServer(port or free_port(), answer)
+    server = CheckServer(address or f"127.0.0.1:{free_port()}", answer)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="check") as pool:
         running = grpc.server(pool, options=[("grpc.so_reuseport", 0)])
         method = grpc.unary_unary_rpc_method_handler(
@@ -85,7 +88,10 @@ def check_server(answer: Answer, *, port: int | None = None) -> Iterator[CheckSe
         healthy = health.HealthServicer()
         healthy.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, running)
-        running.add_insecure_port(server.address)
+        if credentials is None:
+            running.add_insecure_port(server.address)
+        else:
+            running.add_secure_port(server.address, credentials)
         running.start()
         try:
             yield server
