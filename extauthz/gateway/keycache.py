@@ -1,0 +1,214 @@
+"""The keys that a verifier has now, and the one thread that keeps them fresh. Checks no stamps.
+
+There is one fetch at a time because there is one thread that fetches. Requests only ask it to look again, and only as
+often as the limits below allow: stamps with invented kids cannot make us hammer the source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from extauthz.gateway.keyset import JwksError, Keys, parse_jwks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFRESH_SECONDS: Final = 60.0
+"""How often the source is read where nothing asks for it."""
+
+RETRY_SECONDS: Final = 5.0
+"""How often it is read while it fails."""
+
+UNKNOWN_KID_SECONDS: Final = 10.0
+"""The least time between two reads that unknown kids ask for."""
+
+MAX_STALE_SECONDS: Final = 24 * 3600.0
+"""How long the last good keys are used after the source was last read well."""
+
+WAIT_SECONDS: Final = 6.0
+"""How long a request waits for a read that may bring its key: a little longer than a fetch may take."""
+
+_POLL_SECONDS: Final = 0.01
+
+_caches: weakref.WeakSet[KeyCache] = weakref.WeakSet()
+_log = logging.getLogger("extauthz.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The limits of a key cache, in seconds."""
+
+    refresh: float = REFRESH_SECONDS
+    retry: float = RETRY_SECONDS
+    unknown_kid: float = UNKNOWN_KID_SECONDS
+    max_stale: float = MAX_STALE_SECONDS
+    wait: float = WAIT_SECONDS
+
+
+class FixedKeys:
+    """Keys that were given as a value and never change: the same methods as a `KeyCache` has."""
+
+    reads = 1
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def current(self) -> Keys:
+        """Return the keys."""
+        return self._keys
+
+    def look_again(self) -> bool:
+        """Tell that there is nothing to look at."""
+        return False
+
+    def wait(self, reads: int) -> None:
+        """Return at once."""
+
+    async def wait_async(self, reads: int) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class KeyCache:
+    """The last good keys of a source."""
+
+    def __init__(
+        self, fetch: Callable[[], bytes], times: Times | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Prepare the cache; the source is read when keys are first asked for.
+
+        Args:
+            fetch: Reads the source; raises `JwksError`.
+            times: The limits.
+            monotonic: Seconds of a clock that never goes back.
+        """
+        self._fetch = fetch
+        self._times = times or Times()
+        self._monotonic = monotonic
+        self._keys: Keys | None = None
+        self._read_well = -math.inf
+        self._asked = -math.inf
+        self.fault: str | None = None
+        """Why the last read failed; None where it was good."""
+        self.reads = 0
+        """How often the source was read, well or not."""
+        self.reset()
+        _caches.add(self)
+
+    def reset(self) -> None:
+        """Begin anew without a thread, as in a forked worker, which has neither it nor its locks' true state."""
+        self._closed = threading.Event()
+        self._wake = threading.Event()
+        self._read = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def current(self) -> Keys | None:
+        """Return the keys as they are known now, without waiting; None where there are none that may be used."""
+        if self._thread is None:
+            self._start()
+        if self._monotonic() - self._read_well > self._times.max_stale:
+            return None
+        return self._keys
+
+    def look_again(self) -> bool:
+        """Ask for a read, because of an unknown kid or for want of keys. Never waits.
+
+        Returns:
+            Whether one is under way now; False where the last was too short a while ago.
+        """
+        self.current()
+        now = self._monotonic()
+        between = self._times.retry if self._keys is None else self._times.unknown_kid
+        with self._read:
+            if self._closed.is_set():
+                return False
+            if self._wake.is_set():
+                return True
+            if now - self._asked < between:
+                return False
+            self._asked = now
+            self._wake.set()
+            return True
+
+    def wait(self, reads: int) -> None:
+        """Wait, for a while, until the source was read more often than this."""
+        with self._read:
+            self._read.wait_for(lambda: self.reads > reads, self._times.wait)
+
+    async def wait_async(self, reads: int) -> None:
+        """Do as `wait` does, without holding up the event loop."""
+        deadline = self._monotonic() + self._times.wait
+        while self.reads <= reads and self._monotonic() < deadline:  # noqa: ASYNC110 (the reader is a thread)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def read_now(self) -> None:
+        """Read the source once. The background thread's own step; never raises."""
+        try:
+            keys = parse_jwks(self._fetch())
+        except JwksError as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 (the thread must outlive whatever a source does)
+            self._failed(f"unforeseen: {type(error).__name__}")
+        else:
+            if self.fault is not None:
+                _log.warning("JWKS source is back")
+            self._keys, self._read_well, self.fault = keys, self._monotonic(), None
+        with self._read:
+            self.reads += 1
+            self._wake.clear()
+            self._read.notify_all()
+
+    def _failed(self, fault: str) -> None:
+        if fault != self.fault:
+            _log.warning("JWKS source: %s; %s", fault, "the last good keys are kept" if self._keys else "no keys yet")
+        self.fault = fault
+
+    def close(self) -> None:
+        """End the background thread, at once or after the fetch that it is at."""
+        self._closed.set()
+        self._wake.set()
+
+    def _start(self) -> None:
+        with self._read:
+            if self._thread is not None or self._closed.is_set():
+                return
+            self._asked = self._monotonic()
+            self._wake.set()
+            self._thread = threading.Thread(
+                target=_keep_fresh,
+                args=(weakref.ref(self), self._wake, self._closed, self._times),
+                name="extauthz-jwks",
+                daemon=True,
+            )
+            self._thread.start()
+
+
+def _keep_fresh(cache: weakref.ref[KeyCache], wake: threading.Event, closed: threading.Event, times: Times) -> None:
+    # By a weak reference, so that a verifier that nobody holds any more takes its thread along.
+    pause = 0.0
+    while True:
+        wake.wait(pause)
+        alive = cache()
+        if alive is None or closed.is_set():
+            return
+        alive.read_now()
+        pause = times.refresh if alive.fault is None else times.retry
+        del alive
+
+
+def _reset_all() -> None:
+    for cache in list(_caches):
+        cache.reset()
+
+
+os.register_at_fork(after_in_child=_reset_all)

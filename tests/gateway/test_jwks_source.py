@@ -1,0 +1,418 @@
+"""A JWKS source that is slow, huge, wrong or gone, and sources that are refused from the start."""
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extauthz.gateway import JwksError, StampRefused, StampVerifier, Times
+from extauthz.gateway.keycache import KeyCache
+from extauthz.gateway.keyset import MAX_JWKS_BYTES, MAX_JWKS_KEYS, parse_jwks
+from extauthz.gateway.sources import open_source
+from extauthz.stamp.claims import encode_segment
+from gateway.forge import HOST, USER, Forge
+from gateway.servers import JwksServer, until
+
+QUICK = Times(refresh=0.05, retry=0.05, unknown_kid=0.0, wait=10)
+
+
+def reason(verifier: StampVerifier, stamp: str) -> str:
+    with pytest.raises(StampRefused) as raised:
+        verifier.verify(stamp, method="GET", host=HOST)
+    return raised.value.reason
+
+
+def user(verifier: StampVerifier, stamp: str) -> str:
+    return verifier.verify(stamp, method="GET", host=HOST).user
+
+
+def key_cache(verifier: StampVerifier) -> KeyCache:
+    assert isinstance(verifier._keys, KeyCache)
+    return verifier._keys
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "http://example.com/jwks.json",
+        "http://10.0.0.1/jwks.json",
+        "http://127.0.0.1.evil.example/",
+        "http://0.0.0.0/",
+        "ftp://127.0.0.1/jwks.json",
+        "data://x",
+        "gopher://127.0.0.1/",
+        "file://evil.example/etc/keys",
+        "https://user:secret@example.com/",
+        "https://example.com/#keys",
+        "https://",
+        "http://[::1",
+        "https://example.com:99999/",
+    ],
+)
+def test_a_source_that_others_on_the_way_can_change_is_refused(where: str) -> None:
+    with pytest.raises(JwksError) as raised:
+        open_source(where)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "where", ["https://example.com/jwks.json", "http://[::1]:9192/k", "http://localhost/", "http://127.9.9.9/"]
+)
+def test_https_and_loopback_are_sources(where: str) -> None:
+    open_source(where)
+
+
+def test_a_loopback_name_that_leads_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, source: JwksServer) -> None:
+    monkeypatch.setattr("extauthz.gateway.sources._is_loopback", lambda host: host == "localhost")
+    with pytest.raises(JwksError, match="leads away"):
+        open_source(source.url.replace("127.0.0.1", "localhost"))()
+
+
+def test_keys_from_a_url_a_file_and_a_value(tmp_path: Path, source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    path = tmp_path / "a b.json"
+    path.write_text(json.dumps(forge.jwks))
+    for where in (source.url, str(path), path, path.as_uri(), forge.jwks):
+        with forge.verifier(jwks=where) as verifier:
+            verifier.load()
+            assert user(verifier, forge.stamp()) == USER
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"<html>Sign in to the hotel's network</html>",
+        b"[]",
+        b"{}",
+        b'{"keys": {}}',
+        b'{"keys": []}',
+        b'{"keys": [1, null, "x", [], {}]}',
+        b'{"keys": [{"kty": "EC", "crv": "P-256"}]}',
+        b"[" * 5000,
+        b"\xff\xff",
+        b'{"keys": [' + b'{"kty":"oct","k":"AAAA"},' * 30 + b'{"kty":"RSA","n":"AQAB","e":"AQAB"}]}',
+    ],
+)
+def test_a_wrong_source(source: JwksServer, forge: Forge, document: bytes) -> None:
+    source.serve(document)
+    with forge.verifier(jwks=source.url) as verifier:
+        with pytest.raises(JwksError):
+            verifier.load()
+        assert reason(verifier, forge.stamp()) == "stamp_keys_unavailable"
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 307, 404, 500])
+def test_a_source_that_redirects_or_fails(source: JwksServer, forge: Forge, status: int) -> None:
+    good = JwksServer()
+    good.serve(forge.jwks)
+    source.serve(b"" if status == 204 else forge.jwks, status=status, Location=good.url)
+    with pytest.raises(JwksError, match=str(status)):
+        open_source(source.url)()
+    assert good.requests == 0
+    good.close()
+
+
+def test_a_huge_source(source: JwksServer) -> None:
+    source.serve(b" " * (MAX_JWKS_BYTES + 1))
+    with pytest.raises(JwksError, match="longer"):
+        open_source(source.url)()
+
+
+def test_an_endless_source(source: JwksServer) -> None:
+    source.serve(b" " * 10_000_000, Content_Length="99999999999")
+    with pytest.raises(JwksError, match="longer"):
+        open_source(source.url)()
+
+
+def test_a_huge_file(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_bytes(b" " * (MAX_JWKS_BYTES + 1))
+    with pytest.raises(JwksError, match="longer"):
+        open_source(path)()
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "absent", tmp_path / "pipe", Path("a\0b")):
+        with pytest.raises(JwksError):
+            open_source(path)()
+
+
+def test_a_source_cut_short(source: JwksServer, forge: Forge) -> None:
+    document = json.dumps(forge.jwks).encode()
+    source.serve(document, Content_Length=str(len(document) + 100))
+    with pytest.raises(JwksError, match="IncompleteRead"):
+        open_source(source.url)()
+
+
+def test_a_source_that_never_answers(source: JwksServer) -> None:
+    source.hold.clear()
+    with pytest.raises(JwksError, match=r"http://127.0.0.1"):
+        open_source(source.url, timeout=0.2)()
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_source_that_drips(source: JwksServer, forge: Forge, connection: str) -> None:
+    source.serve(forge.jwks, Connection=connection)
+    source.drip_seconds = 0.05
+    with pytest.raises(JwksError, match="longer than"):
+        open_source(source.url, timeout=0.3)()
+
+
+def test_a_source_that_drips_its_header() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                for byte in b"HTTP/1.1 200 OK\r\nx-pad: " + b"a" * 1000:
+                    try:
+                        connection.sendall(bytes([byte]))
+                    except OSError:
+                        return
+                    if ended.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(JwksError, match="longer than"):
+            open_source(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)()
+        ended.set()
+        thread.join()
+
+
+def test_a_source_that_talks_no_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        with pytest.raises(JwksError):
+            open_source(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=2)()
+        thread.join()
+
+
+def test_a_source_that_is_gone_leaves_the_last_good_keys(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    with forge.verifier(jwks=source.url, times=QUICK, cache_size=0) as verifier:
+        assert user(verifier, forge.stamp()) == USER
+        source.close()
+        cache = key_cache(verifier)
+        until(lambda: cache.fault)
+        reads = cache.reads
+        until(lambda: cache.reads > reads + 1)
+        assert user(verifier, forge.stamp()) == USER
+
+
+def test_a_source_that_turns_wrong_leaves_the_last_good_keys(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    with forge.verifier(jwks=source.url, times=QUICK, cache_size=0) as verifier:
+        assert user(verifier, forge.stamp()) == USER
+        source.serve({"keys": []})
+        until(lambda: key_cache(verifier).fault)
+        assert user(verifier, forge.stamp()) == USER
+        source.serve(forge.jwks)
+        until(lambda: key_cache(verifier).fault is None)
+
+
+def test_keys_of_a_source_that_is_gone_for_a_day_are_used_no_more(forge: Forge) -> None:
+    now = [0.0]
+    documents: list[bytes | None] = [json.dumps(forge.jwks).encode()]
+
+    def fetch() -> bytes:
+        if documents[0] is None:
+            raise JwksError("gone")
+        return documents[0]
+
+    cache = KeyCache(fetch, Times(max_stale=86400), monotonic=lambda: now[0])
+    cache.read_now()
+    assert cache.current()
+    documents[0] = None
+    now[0] = 86400.0
+    cache.read_now()
+    assert cache.current()
+    now[0] = 86400.1
+    assert cache.current() is None
+    cache.close()
+
+
+def test_a_rotated_key_is_fetched_when_its_first_stamp_comes(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    times = Times(refresh=3600, unknown_kid=0.0, wait=10)
+    other = Forge()
+    with forge.verifier(jwks=source.url, times=times) as verifier:
+        assert user(verifier, forge.stamp()) == USER
+        source.serve({"keys": forge.jwks["keys"] + other.jwks["keys"]})
+        assert user(verifier, other.stamp()) == USER
+        assert user(verifier, forge.stamp()) == USER
+        assert source.requests == 2
+
+
+def test_a_rotated_key_is_fetched_without_blocking_the_event_loop(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    other = Forge()
+
+    async def scenario(verifier: StampVerifier) -> list[str]:
+        await verifier.verify_async(forge.stamp(), method="GET", host=HOST)
+        source.serve(other.jwks)
+        source.hold.clear()
+        waiting = [asyncio.create_task(verifier.verify_async(other.stamp(), method="GET", host=HOST)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in waiting)  # and the loop runs on
+        source.hold.set()
+        return [found.user for found in await asyncio.gather(*waiting)]
+
+    with forge.verifier(jwks=source.url, times=Times(refresh=3600, unknown_kid=0.0, wait=10)) as verifier:
+        assert asyncio.run(scenario(verifier)) == [USER] * 3
+    assert source.requests == 2
+
+
+def test_background_refresh_sees_a_rotation_before_any_stamp(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    other = Forge()
+    with forge.verifier(jwks=source.url, times=QUICK) as verifier:
+        verifier.load()
+        source.serve(other.jwks)
+        until(lambda: other.key.kid in (key_cache(verifier).current() or {}))
+
+
+def test_a_flood_of_unknown_kids_does_not_hammer_the_source(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    with forge.verifier(jwks=source.url) as verifier:
+        assert user(verifier, forge.stamp()) == USER
+        for number in range(200):
+            kid = encode_segment(number.to_bytes(32, "big"))
+            assert reason(verifier, forge.stamp(header={"kid": kid})) == "stamp_key_unknown"
+        assert source.requests == 1
+
+
+def test_a_kid_that_cannot_be_ours_is_never_looked_for(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    with forge.verifier(jwks=source.url, times=Times(refresh=3600, unknown_kid=0.0)) as verifier:
+        assert user(verifier, forge.stamp()) == USER
+        assert reason(verifier, forge.stamp(header={"kid": "../../etc/passwd"})) == "stamp_header"
+        assert reason(verifier, forge.stamp(header={"alg": "none"})) == "stamp_algorithm"
+        assert source.requests == 1
+
+
+def test_one_fetch_answers_all_who_wait(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    source.hold.clear()
+    found: list[str] = []
+    with forge.verifier(jwks=source.url, times=Times(refresh=3600, wait=10)) as verifier:
+        threads = [threading.Thread(target=lambda: found.append(user(verifier, forge.stamp()))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        until(lambda: source.requests)
+        source.hold.set()
+        for thread in threads:
+            thread.join()
+    assert found == [USER] * 8
+    assert source.requests == 1
+
+
+def test_a_slow_source_keeps_a_request_only_for_a_while(source: JwksServer, forge: Forge) -> None:
+    source.hold.clear()
+    with forge.verifier(jwks=source.url, times=Times(wait=0.05)) as verifier:
+        assert reason(verifier, forge.stamp()) == "stamp_keys_unavailable"
+
+
+def test_a_fetch_that_fails_in_an_unforeseen_way_does_not_end_the_thread() -> None:
+    calls: list[int] = []
+
+    def fetch() -> bytes:
+        calls.append(1)
+        raise MemoryError
+
+    cache = KeyCache(fetch, QUICK)
+    assert cache.current() is None
+    until(lambda: len(calls) > 2)
+    assert cache.fault is not None
+    assert "MemoryError" in cache.fault
+    cache.close()
+
+
+def test_a_forked_worker_fetches_for_itself(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    with forge.verifier(jwks=source.url) as verifier:
+        verifier.load()
+        cache = key_cache(verifier)
+        assert cache._thread is not None
+        cache.reset()  # what the hook does in the child
+        assert cache._thread is None
+        assert cache.current()
+        until(lambda: source.requests == 2)
+
+
+def test_a_closed_verifier_waits_for_nothing(source: JwksServer, forge: Forge) -> None:
+    verifier = forge.verifier(jwks=source.url)
+    verifier.close()
+    assert reason(verifier, forge.stamp()) == "stamp_keys_unavailable"
+    assert source.requests == 0
+
+
+def test_a_verifier_that_nobody_holds_ends_its_thread(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    verifier = forge.verifier(jwks=source.url, times=QUICK)
+    verifier.load()
+    thread = key_cache(verifier)._thread
+    assert thread is not None
+    del verifier
+    until(lambda: not thread.is_alive())
+
+
+def change(jwks: dict[str, Any], **members: Any) -> dict[str, Any]:
+    [entry] = jwks["keys"]
+    return {"keys": [{name: value for name, value in {**entry, **members}.items() if value is not None}]}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"kid": "mine"},
+        {"kid": None},
+        {"kid": ["a"]},
+        {"alg": "HS256"},
+        {"alg": "ES384"},
+        {"use": "enc"},
+        {"crv": "P-384"},
+        {"crv": ["P-256"]},
+        {"kty": {}},
+        {"x": "AA"},
+        {"x": 5},
+        {"y": None},
+    ],
+)
+def test_a_key_that_is_not_what_it_says_is_no_key(forge: Forge, members: dict[str, Any]) -> None:
+    with pytest.raises(JwksError, match="no ES256 or EdDSA key"):
+        parse_jwks(change(forge.jwks, **members))
+
+
+def test_a_leaked_private_key_is_told(forge: Forge) -> None:
+    with pytest.raises(JwksError, match="private key"):
+        parse_jwks(change(forge.jwks, d="AAAA"))
+
+
+def test_too_many_keys_are_refused(forge: Forge) -> None:
+    with pytest.raises(JwksError, match="at most"):
+        parse_jwks({"keys": forge.jwks["keys"] * (MAX_JWKS_KEYS + 1)})
+
+
+def test_alg_and_use_may_be_left_out(forge: Forge) -> None:
+    assert set(parse_jwks(change(forge.jwks, alg=None, use=None))) == {forge.key.kid}
+
+
+def test_keys_of_other_kinds_are_passed_over(forge: Forge) -> None:
+    others: list[Any] = [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "a"}, {"kty": "new"}, 1]
+    assert set(parse_jwks({"keys": others + forge.jwks["keys"]})) == {forge.key.kid}
