@@ -3,7 +3,6 @@
 Doors call this and nothing below it. It never raises and never lets anything through that it did not decide.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from typing import Final, Protocol
 import structlog
 
 from extauthz.core.decide import decide, refuse_unreadable
-from extauthz.core.decision import Allow, Decision
+from extauthz.core.decision import Allow
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.wire import envoy
-from extauthz.wire.answer import Answer, AnswerBuilder
+from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id
 
 _log: Final = structlog.get_logger()
-
-# 80 random bits: ids do not collide within the life of a log, and tell nobody how many decisions there were.
-DECISION_ID_BYTES: Final = 10
 
 
 class Stamper(Protocol):
@@ -48,11 +44,6 @@ class Snapshot:
     stamper: Stamper | None = None
 
 
-def new_decision_id() -> str:
-    """Return a new random id for one decision, in hexadecimal."""
-    return os.urandom(DECISION_ID_BYTES).hex()
-
-
 class Authorizer:
     """Answers requests under the snapshot in force.
 
@@ -68,28 +59,28 @@ class Authorizer:
         decision_id = new_decision_id()
         snapshot = self.snapshot
         try:
-            return envoy.encode(_answer_message(snapshot, message, caller, decision_id))
+            return envoy.encode(_answer_message(snapshot, message, caller), decision_id)
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
             with suppress(Exception):  # a log that cannot be written is no reason to leave the caller without an answer
                 _log.exception("a request could not be decided", decision=decision_id)
-            return envoy.encode(snapshot.answers.internal_error(decision_id))
+            return envoy.encode(snapshot.answers.internal_error(), decision_id)
 
 
-def _answer_message(snapshot: Snapshot, message: bytes, caller: Caller, decision_id: str) -> Answer:
+def _answer_message(snapshot: Snapshot, message: bytes, caller: Caller) -> Answer:
     try:
         request = envoy.decode(message, caller)
     except envoy.UnreadableError:
-        return snapshot.answers.build(refuse_unreadable(snapshot.policy, caller), decision_id)
-    return answer(snapshot, request, decision_id)
+        return snapshot.answers.build(refuse_unreadable(snapshot.policy, caller))
+    return answer(snapshot, request)
 
 
-def answer(snapshot: Snapshot, request: Request, decision_id: str) -> Answer:
+def answer(snapshot: Snapshot, request: Request) -> Answer:
     """Decide about one request and build its answer; what every door does between its two translations.
 
     Raises:
         AnswerError: A value of the answer cannot be sent.
     """
-    decision: Decision = decide(snapshot.policy, request)
+    decision = decide(snapshot.policy, request)
     stamp = None
     if isinstance(decision, Allow) and snapshot.stamper is not None:
         stamp = snapshot.stamper.stamp(
@@ -100,7 +91,7 @@ def answer(snapshot: Snapshot, request: Request, decision_id: str) -> Answer:
             host=request.host,
             path=request.path,
         )
-    return snapshot.answers.build(decision, decision_id, stamp)
+    return snapshot.answers.build(decision, stamp)
 
 
 CheckFunction = Callable[[bytes, Caller], bytes]

@@ -7,7 +7,6 @@ from extauthz.core.decision import Allow, Deny, Shadowed
 from extauthz.core.explain import explain
 from extauthz.core.policy import Callers, Gateway, Policy
 from extauthz.core.request import Caller, Headers, Request
-from extauthz.core.text import fold
 
 _KNOWN = frozenset({"id", "gateway", "peer", "headers", "method", "host", "path", "caller"})
 _ALLOWED_STATUS = 200
@@ -71,7 +70,7 @@ def _request(policy: Policy, line: dict[str, Any]) -> Request:
         raise ValueError(f"unknown key {unknown[0]!r}: known are {', '.join(sorted(_KNOWN))}")
     named, peer = _text(line, "gateway"), _text(line, "peer") or ""
     headers = _headers(line.get("headers"))
-    host = _text(line, "host") or headers.names.get("host", b"").decode(errors="replace")
+    host = _text(line, "host") or (headers.read("host") or b"").decode(errors="replace")
     gateway = policy.select(named, host)
     return Request(
         caller=_caller(policy, gateway, _text(line, "caller"), peer),
@@ -94,19 +93,14 @@ def _text(line: dict[str, Any], key: str) -> str | None:
 def _headers(found: Any) -> Headers:
     if not isinstance(found or {}, dict):
         raise ValueError("'headers' must be an object of names and values")  # noqa: TRY004 - as for every other key
-    values: dict[str, list[bytes]] = {}
+    pairs: list[tuple[str, bytes]] = []
     for name, value in (found or {}).items():
-        copies = value if isinstance(value, list) else [value]
-        if not all(isinstance(copy, str) for copy in copies):
-            raise ValueError(f"header {name!r} must be text or a list of texts")
-        # A lone surrogate is how JSON writes a byte that is no UTF-8: it must stay one.
-        values.setdefault(fold(name), []).extend(copy.encode(errors="surrogatepass") for copy in copies)
-    return Headers(
-        {name: b",".join(copies) for name, copies in values.items() if copies},
-        exact=True,
-        size=sum(len(name) + sum(map(len, copies)) for name, copies in values.items()),
-        repeated=frozenset(name for name, copies in values.items() if len(copies) > 1),
-    )
+        for copy in value if isinstance(value, list) else [value]:
+            if not isinstance(copy, str):
+                raise ValueError(f"header {name!r} must be text or a list of texts")  # noqa: TRY004 - as above
+            # A lone surrogate is how JSON writes a byte that is no UTF-8: it must stay one.
+            pairs.append((name, copy.encode(errors="surrogatepass")))
+    return Headers.joined(pairs, exact=True, size=sum(len(name) * 4 + len(value) for name, value in pairs))
 
 
 def _caller(policy: Policy, gateway: Gateway | None, given: str | None, peer: str) -> Caller:

@@ -1,6 +1,5 @@
 """Who is behind the proxy: forwarded evidence and the client's address (rules.md, "Step 3 and 11")."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -8,7 +7,9 @@ from extauthz.core.address import LONGEST_ADDRESS_CHARACTERS, REMEMBERED_ADDRESS
 from extauthz.core.request import Headers
 from extauthz.core.text import trim
 
+_FORWARDED: Final = frozenset({"forwarded", "x-real-ip"})
 _FORWARDED_PREFIX: Final = "\nx-forwarded-"
+_TAILSCALE_PREFIX: Final = "\ntailscale-"
 _TAILSCALE: Final = frozenset(
     {
         "tailscale-funnel-request",
@@ -22,12 +23,12 @@ _TAILSCALE: Final = frozenset(
 
 def has_forwarded_evidence(headers: Headers) -> bool:
     """Tell whether a header that proxies add is there, whatever its value, even empty."""
-    return _FORWARDED_PREFIX in headers.together or "x-real-ip" in headers.names or "forwarded" in headers.names
+    return _FORWARDED_PREFIX in headers.together or not _FORWARDED.isdisjoint(headers.names)
 
 
-def has_tailscale_evidence(names: Mapping[str, object]) -> bool:
+def has_tailscale_evidence(headers: Headers) -> bool:
     """Tell whether a header that Tailscale's proxy adds is there, whatever its value."""
-    return not _TAILSCALE.isdisjoint(names)
+    return _TAILSCALE_PREFIX in headers.together and not _TAILSCALE.isdisjoint(headers.names)
 
 
 def client_address(

@@ -28,7 +28,9 @@ def decide(policy: Policy, request: Request, observe: Observe | None = None) -> 
     e = Evaluation(policy, request)
     denial = _first_failure(e, ADMISSION, observe)
     if denial is None:
-        denial = _first_failure(e, e.gateway.ruleset.steps, observe) or _first_failure(e, COMPLETION, observe)
+        # An explanation tells every step of the ruleset; a decision leaves out those that nothing can fail.
+        steps = e.gateway.asked if observe is None else e.gateway.ruleset.steps
+        denial = _first_failure(e, steps, observe) or _first_failure(e, COMPLETION, observe)
     if denial is not None:
         shadow = denial.gateway is not None and denial.gateway.shadow and denial.reason.shadowed
         return Shadowed(gateway=e.gateway, denial=denial) if shadow else denial

@@ -118,7 +118,7 @@ def _show_gateway_caller(e: Evaluation) -> str:
 
 
 def _show_alias(e: Evaluation) -> str:
-    names = e.request.headers.names if e.request.headers is not None else {}
+    names = e.request.headers.names if e.request.headers is not None else ()
     found = [
         name for name in names if canonical(name) in e.gateway.protected_canonical and name not in e.gateway.protected
     ]
@@ -132,12 +132,12 @@ def _show_readable(e: Evaluation) -> str:
     if len(headers.names) > e.policy.most_headers:
         return f"{len(headers.names)} headers; limits.headers is {e.policy.most_headers}"
     longest = e.policy.longest_header_bytes
-    for name, value in headers.names.items():
-        if len(value) > longest or len(name) > longest:
-            return f"{_quote(name)} has {len(value)} bytes; limits.headerBytes is {longest}"
+    long = steps.too_long(headers, longest) if headers.size > longest else None
+    if long is not None:
+        return f"{_quote(long)} is longer than limits.headerBytes, {longest}"
     try:
         for name in e.gateway.reads:
-            headers.names.get(name, b"").decode()
+            (headers.read(name) or b"").decode()
     except UnicodeDecodeError:
         return f"{_quote(name)} is no UTF-8"
     return f"{_count(len(headers.names), 'header')}, readable"
@@ -153,7 +153,7 @@ def _show_proxies(e: Evaluation) -> str:
 
 def _show_attributed(e: Evaluation) -> str:
     forwarded = has_forwarded_evidence(e.headers)
-    tailscale = has_tailscale_evidence(e.headers.names)
+    tailscale = has_tailscale_evidence(e.headers)
     seen = [text for text, found in (("forwarded headers", forwarded), ("Tailscale headers", tailscale)) if found]
     evidence = " and ".join(seen) or "no forwarded headers"
     client = steps.client_of(e)
@@ -278,4 +278,4 @@ def _identities(e: Evaluation) -> str:
 
 
 def _is_websocket(e: Evaluation) -> bool:
-    return (e.headers.names.get("upgrade") or b"").lower() == b"websocket"
+    return (e.headers.read("upgrade") or b"").lower() == b"websocket"

@@ -17,6 +17,7 @@ from extauthz.core.text import canonical, fold, trim
 
 if TYPE_CHECKING:
     from extauthz.core.rulesets import Ruleset
+    from extauthz.core.steps import Step
 
 
 # A service's callers are few and come again: what was found out about this many of them is remembered.
@@ -73,7 +74,7 @@ class Required:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gateway:
     """One gateway's policy. The names are those of the configuration file, where each is explained.
 
@@ -84,6 +85,7 @@ class Gateway:
         local_interfaces: This host's own addresses; None if they could not be read.
         output_headers: The names that an allow sets besides `user_header`, in the file's order.
         reads: The headers whose values the ruleset looks at.
+        asked: The ruleset's steps that some request could fail here; the others are settled by the configuration.
         protected: The names that no client may set, neither by name nor by alias.
     """
 
@@ -108,6 +110,7 @@ class Gateway:
     output_headers: tuple[str, ...] = ()
 
     reads: tuple[str, ...] = field(init=False)
+    asked: "tuple[Step, ...]" = field(init=False)
     protected: frozenset[str] = field(init=False)
     protected_canonical: frozenset[str] = field(init=False)
 
@@ -115,6 +118,7 @@ class Gateway:
         protected = frozenset(name for name in (*self.output_headers, self.user_header) if name)
         reads = dict.fromkeys(name for step in self.ruleset.steps for name in step.reads(self))
         object.__setattr__(self, "reads", tuple(reads))
+        object.__setattr__(self, "asked", tuple(step for step in self.ruleset.steps if not step.settled(self)))
         object.__setattr__(self, "protected", protected)
         object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
 

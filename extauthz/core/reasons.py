@@ -18,9 +18,9 @@ class Fault(Enum):
     SERVICE = "extauthz"  # us
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reason:
-    """One entry of the table.
+    """One entry of the table, the same only as itself.
 
     Attributes:
         code: The reason as it is sent; a prefix where `open_ended`.

@@ -4,10 +4,11 @@ Values are what arrived; nothing is decided here. Header names are folded (text.
 out by whoever builds these, so that no step has to think of it again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 from extauthz.core.address import Address
+from extauthz.core.text import fold
 
 
 class Caller(NamedTuple):
@@ -31,7 +32,9 @@ class Headers:
     """The headers of one request, by folded name; repeated ones joined with "," in order (rules.md, "value").
 
     Attributes:
-        names: Each name once, with its value as bytes; a value is decoded only where it is read.
+        names: Each name once.
+        read: Returns a header's value as bytes by its folded name, None if it did not arrive. Values are decoded
+            only where the policy reads them.
         exact: The wire form proves how often each header came. Where it does not, one value with a comma may
             be two headers.
         repeated: The names known to have come more than once.
@@ -39,20 +42,42 @@ class Headers:
         together: All names in one text, each after a newline: for looking at all of them at once.
     """
 
-    __slots__ = ("exact", "names", "repeated", "size", "together")
+    __slots__ = ("exact", "names", "read", "repeated", "size", "together")
 
     def __init__(
-        self, names: Mapping[str, bytes], *, exact: bool, size: int, repeated: frozenset[str] = frozenset()
+        self,
+        names: Collection[str],
+        read: Callable[[str], bytes | None],
+        *,
+        exact: bool,
+        size: int,
+        repeated: Collection[str] = (),
     ) -> None:
         self.names: Final = names
+        self.read: Final = read
         self.exact: Final = exact
         self.repeated: Final = repeated
         self.size: Final = size
         self.together: Final = "\n".join(("", *names))
 
+    @classmethod
+    def joined(cls, pairs: Iterable[tuple[str, bytes]], *, exact: bool, size: int) -> "Headers":
+        """Make the headers from occurrences in order: names are folded, pseudo-headers left out, copies joined."""
+        values: dict[str, list[bytes]] = {}
+        for name, value in pairs:
+            if not name.startswith(":"):
+                values.setdefault(fold(name), []).append(value)
+        return cls(
+            values,
+            {name: b",".join(copies) for name, copies in values.items()}.get,
+            exact=exact,
+            size=size,
+            repeated={name for name, copies in values.items() if len(copies) > 1},
+        )
+
     def came_once(self, name: str) -> bool:
-        """Tell whether the wire form proves that this header came exactly once."""
-        return self.exact and name in self.names and name not in self.repeated
+        """Tell whether the wire form proves that a header that is there came exactly once."""
+        return self.exact and name not in self.repeated
 
 
 class Request(NamedTuple):

@@ -5,7 +5,7 @@ its name says so (the gateway, the values), write what later steps need. It deci
 no file, no environment.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extauthz.core import reasons
@@ -53,6 +53,10 @@ def _reads_nothing(_gateway: "Gateway") -> Iterable[str]:
     return ()
 
 
+def _always_open(_gateway: "Gateway") -> bool:
+    return False
+
+
 class Step(NamedTuple):
     """One step.
 
@@ -62,6 +66,8 @@ class Step(NamedTuple):
         reasons: What it may answer.
         reads: The folded names of the headers whose values it looks at, for one gateway.
         names_user: It comes when a trusted peer has named a user, so that a denial can say whom.
+        settled: Under this gateway's configuration every request passes: the step is told in explanations, and not
+            asked in decisions.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Step(NamedTuple):
     reasons: tuple[Reason, ...]
     reads: Callable[["Gateway"], Iterable[str]] = _reads_nothing
     names_user: bool = False
+    settled: Callable[["Gateway"], bool] = _always_open
 
 
 # Before any ruleset.
@@ -113,14 +120,16 @@ def _readable(e: Evaluation) -> Reason | None:
     names = headers.names
     if len(names) > e.policy.most_headers or (
         # No header is longer than the message it came in: most requests need no look at each.
-        headers.size > e.policy.longest_header_bytes and _too_long(names, e.policy.longest_header_bytes)
+        headers.size > e.policy.longest_header_bytes and too_long(headers, e.policy.longest_header_bytes) is not None
     ):
         return reasons.REQUEST_MALFORMED
+    read = headers.read
     values = {}
     try:
         for name in e.gateway.reads:
-            if name in names:
-                values[name] = names[name].decode()
+            value = read(name)
+            if value is not None:
+                values[name] = value.decode()
             elif name == "host" and e.request.host:  # in HTTP/2 and to Envoy it is no header
                 values[name] = e.request.host
     except UnicodeDecodeError:
@@ -130,8 +139,12 @@ def _readable(e: Evaluation) -> Reason | None:
     return None
 
 
-def _too_long(names: Mapping[str, bytes], limit: int) -> bool:
-    return any(len(value) > limit or len(name) > limit for name, value in names.items())
+def too_long(headers: "Headers", limit: int) -> str | None:
+    """Return the first header whose name or value has more than `limit` bytes, or None."""
+    for name in headers.names:
+        if len(name.encode()) > limit or len(headers.read(name) or b"") > limit:
+            return name
+    return None
 
 
 # The rules.
@@ -161,7 +174,7 @@ def _attributed(e: Evaluation) -> Reason | None:
     peer = e.peer
     if peer is None:
         return reasons.ATTRIBUTION_REQUIRED
-    evidence = has_forwarded_evidence(e.headers) or has_tailscale_evidence(e.headers.names)
+    evidence = has_forwarded_evidence(e.headers) or has_tailscale_evidence(e.headers)
     if peer.loopback and not evidence:
         return None
     if peer in e.gateway.trusted_proxies:
@@ -180,7 +193,7 @@ def _trusted(e: Evaluation) -> Reason | None:
 
 
 def _loopback(e: Evaluation) -> Reason | None:
-    refused = e.peer is None or (e.peer.loopback and not e.gateway.allow_loopback)
+    refused = e.peer is not None and e.peer.loopback and not e.gateway.allow_loopback
     return reasons.LOOPBACK_SOURCE if refused else None
 
 
@@ -190,7 +203,7 @@ def _local_interface(e: Evaluation) -> Reason | None:
     local = e.gateway.local_interfaces
     if local is None:
         return reasons.LOCAL_INTERFACE_CHECK_FAILED
-    return reasons.LOCAL_INTERFACE_SOURCE if e.peer is None or e.peer in local else None
+    return reasons.LOCAL_INTERFACE_SOURCE if e.peer in local else None
 
 
 def _required(e: Evaluation) -> Reason | None:
@@ -257,11 +270,8 @@ def _origin_reads(_gateway: "Gateway") -> Iterable[str]:
     return ("origin",)
 
 
-def _origin_where_listed(e: Evaluation) -> Reason | None:
-    return _origin(e) if _lists_origins(e.gateway) else None
-
-
-def _origin_where_listed_reads(gateway: "Gateway") -> Iterable[str]:
+def _origin_reads_where_listed(gateway: "Gateway") -> Iterable[str]:
+    # Where no origins are listed the header is not read, and so no request fails for it.
     return ("origin",) if _lists_origins(gateway) else ()
 
 
@@ -285,22 +295,45 @@ GATEWAY_CALLER: Final = Step("gateway_caller", _gateway_caller, (reasons.CALLER_
 ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
 READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
 
-CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,))
-PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,))
+CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,), settled=lambda gateway: gateway.configured)
+PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=lambda gateway: bool(gateway.trusted_proxies))
 ATTRIBUTED: Final = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
 TRUSTED: Final = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
-LOOPBACK: Final = Step("loopback", _loopback, (reasons.LOOPBACK_SOURCE,))
-LOCAL_INTERFACE: Final = Step(
-    "local_interface", _local_interface, (reasons.LOCAL_INTERFACE_CHECK_FAILED, reasons.LOCAL_INTERFACE_SOURCE)
+LOOPBACK: Final = Step(
+    "loopback", _loopback, (reasons.LOOPBACK_SOURCE,), settled=lambda gateway: gateway.allow_loopback
 )
-REQUIRED: Final = Step("required_headers", _required, (reasons.MISSING_HEADER,), _required_reads)
+LOCAL_INTERFACE: Final = Step(
+    "local_interface",
+    _local_interface,
+    (reasons.LOCAL_INTERFACE_CHECK_FAILED, reasons.LOCAL_INTERFACE_SOURCE),
+    settled=lambda gateway: gateway.local_interfaces == frozenset(),
+)
+REQUIRED: Final = Step(
+    "required_headers",
+    _required,
+    (reasons.MISSING_HEADER,),
+    _required_reads,
+    settled=lambda gateway: not gateway.required_headers,
+)
 USER: Final = Step("user", _user, (reasons.USER_MISSING,), _user_reads)
 UNAMBIGUOUS: Final = Step("user_unambiguous", _unambiguous, (reasons.USER_AMBIGUOUS,), _user_reads)
-ALLOWED_USER: Final = Step("user_allowed", _allowed_user, (reasons.USER_NOT_ALLOWED,), _user_reads, names_user=True)
+ALLOWED_USER: Final = Step(
+    "user_allowed",
+    _allowed_user,
+    (reasons.USER_NOT_ALLOWED,),
+    _user_reads,
+    names_user=True,
+    settled=lambda gateway: not gateway.allow_users,
+)
 REAL_PROXY: Final = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True)
 ORIGIN: Final = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
 ORIGIN_WHERE_LISTED: Final = Step(
-    "origin", _origin_where_listed, (reasons.ORIGIN_NOT_ALLOWED,), _origin_where_listed_reads, names_user=True
+    "origin",
+    _origin,
+    (reasons.ORIGIN_NOT_ALLOWED,),
+    _origin_reads_where_listed,
+    names_user=True,
+    settled=lambda gateway: not _lists_origins(gateway),
 )
 
 STATABLE: Final = Step("user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads)

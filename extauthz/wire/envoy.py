@@ -4,14 +4,14 @@ To Envoy an empty CheckResponse means ALLOW. `encode` is the only constructor of
 turns into a pass only for a `Passed`.
 """
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
-from extauthz.wire.answer import Answer, Facts, Passed
+from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.pb import check_pb2 as pb
 
 # The key of context_extensions with which a route's configuration names the gateway.
@@ -21,6 +21,8 @@ GATEWAY_EXTENSION: Final = "gateway"
 _OK: Final = 0
 _PERMISSION_DENIED: Final = 7
 _UNAUTHENTICATED: Final = 16
+
+_PSEUDO: Final = frozenset({":authority", ":method", ":path", ":protocol", ":scheme"})
 
 _OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -47,51 +49,57 @@ def decode(message: bytes, caller: Caller) -> Request:
     if not request.HasField("http"):
         return Request(caller, gateway, source, "", "", "", None, "the request has no HTTP attributes")
     http = request.http
-    raw = http.header_map.headers
-    headers = _from_raw(raw, len(message)) if raw else _from_map(dict(http.headers), len(message))
+    raw = http.HasField("header_map") and len(http.header_map.headers) > 0
+    headers = _from_raw(http, len(message)) if raw else _from_map(http, len(message))
     return Request(caller, gateway, source, http.method, http.host, http.path, headers)
 
 
-def _from_map(values: dict[str, bytes], size: int) -> Headers:
+def _from_map(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
     """Read the map form: repeated headers are joined already, and how often one came is not known."""
-    for pseudo in (":authority", ":method", ":path", ":scheme"):
-        values.pop(pseudo, None)
-    headers = Headers(values, exact=False, size=size)
-    together = headers.together
-    # Envoy folds names; whatever does not is folded here, and names that become equal are joined.
-    if ":" in together or fold(together) != together:
-        return _joined(((name, value) for name, value in values.items()), size, exact=False)
+    values = http.headers
+    headers = Headers(set(values) - _PSEUDO, values.get, exact=False, size=size)
+    # Envoy folds names; what another caller does not is folded here, and names that become equal are joined.
+    if fold(headers.together) != headers.together:
+        return Headers.joined(values.items(), exact=False, size=size)
     return headers
 
 
-def _from_raw(raw: Iterable[pb.HeaderValue], size: int) -> Headers:
+def _from_raw(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
     """Read the raw form: one entry per occurrence, in order."""
-    return _joined(((header.key, header.raw_value or header.value) for header in raw), size, exact=True)
+    entries = http.header_map.headers
+    by_name = {entry.key: entry for entry in entries}
+
+    def read(name: str) -> bytes | None:
+        entry = by_name.get(name)
+        return None if entry is None else _value(entry)
+
+    headers = Headers(by_name.keys() - _PSEUDO, read, exact=True, size=size)
+    if len(by_name) != len(entries) or fold(headers.together) != headers.together:
+        return Headers.joined(((entry.key, _value(entry)) for entry in entries), exact=True, size=size)
+    return headers
 
 
-def _joined(pairs: Iterable[tuple[str, bytes]], size: int, *, exact: bool) -> Headers:
-    values: dict[str, bytes] = {}
-    copies: dict[str, list[bytes]] = {}
-    for key, value in pairs:
-        if key.startswith(":"):
-            continue
-        name = fold(key)
-        if name not in values:
-            values[name] = value
-        elif name in copies:
-            copies[name].append(value)
-        else:
-            copies[name] = [values[name], value]
-    for name, found in copies.items():
-        values[name] = b",".join(found)
-    return Headers(values, exact=exact, size=size, repeated=frozenset(copies))
+def _value(entry: pb.HeaderValue) -> bytes:
+    return entry.raw_value or entry.value
 
 
-def encode(answer: Answer) -> bytes:
-    """Write an answer as a CheckResponse."""
+def encode(answer: Answer, decision_id: str) -> bytes:
+    """Write an answer as a CheckResponse.
+
+    Args:
+        answer: The answer.
+        decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
+    """
+    return decision_id.encode().join(_parts(answer))
+
+
+@lru_cache(maxsize=REMEMBERED_ANSWERS)
+def _parts(answer: Answer) -> tuple[bytes, ...]:
+    """Return the CheckResponse as the bytes around each place where the decision's id stands."""
     response = pb.CheckResponse()
-    facts = answer.facts
-    _denied_until_passed(response, facts)
+    # A denial, until it turns out to be a pass.
+    response.status.code = _PERMISSION_DENIED
+    response.status.message = answer.reason
     if isinstance(answer, Passed):
         passed = response.ok_response
         for name, value in answer.set_headers:
@@ -106,13 +114,8 @@ def encode(answer: Answer) -> bytes:
         for name, value in answer.headers:
             _set(denied.headers.add(), name, value)
         response.status.code = _UNAUTHENTICATED if answer.status == 401 else _PERMISSION_DENIED
-    _tell(response, facts)
-    return response.SerializeToString()
-
-
-def _denied_until_passed(response: pb.CheckResponse, facts: Facts) -> None:
-    response.status.code = _PERMISSION_DENIED
-    response.status.message = facts.reason
+    _tell(response, answer)
+    return tuple(response.SerializeToString().split(GAP.encode()))
 
 
 def _set(option: pb.HeaderValueOption, name: str, value: str) -> None:
@@ -123,10 +126,10 @@ def _set(option: pb.HeaderValueOption, name: str, value: str) -> None:
     option.append_action = _OVERWRITE
 
 
-def _tell(response: pb.CheckResponse, facts: Facts) -> None:
-    """Add the facts as dynamic metadata; Envoy keeps them under envoy.filters.http.ext_authz for its access log."""
+def _tell(response: pb.CheckResponse, answer: Answer) -> None:
+    """Add what Envoy keeps under envoy.filters.http.ext_authz for its access log."""
     fields = response.dynamic_metadata.fields
-    fields["decision"].string_value = facts.decision
-    fields["gateway"].string_value = facts.gateway
-    fields["reason"].string_value = facts.reason
-    fields["user"].string_value = facts.user
+    fields["decision"].string_value = GAP
+    fields["gateway"].string_value = answer.gateway
+    fields["reason"].string_value = answer.reason
+    fields["user"].string_value = answer.user
