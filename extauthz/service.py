@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
@@ -14,21 +15,72 @@ from extauthz.config.compile import compile_policy
 from extauthz.config.faults import Fault
 from extauthz.config.load import Loaded
 from extauthz.config.schema import Tls
-from extauthz.config.values import Endpoint
+from extauthz.config.values import Endpoint, seconds
 from extauthz.core.text import fold, trim
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.envoy_grpc import GrpcDoor, GrpcDoorSettings
+from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
+from extauthz.stamp.keys import load as load_keys
+from extauthz.stamp.keyset import Schedule
+from extauthz.stamp.signer import Stamper
 from extauthz.wire.answer import AnswerBuilder
 
 _log: Final = structlog.get_logger()
+
+# How often the directory of stamp keys is looked at: well below the time for which a new key is only published.
+KEYS_LOOK_SECONDS: Final = 2.0
 
 
 class ServiceError(Exception):
     """The service cannot be started; the text says why and what to do."""
 
 
-def make_snapshot(loaded: Loaded) -> Snapshot:
-    """Make what is in force from a checked configuration."""
+def open_keys(loaded: Loaded) -> KeyDirectory | None:
+    """Open the directory of stamp keys, making the first key where the configuration says so; None without stamps.
+
+    Raises:
+        ServiceError: There is no key, or one that cannot be used.
+    """
+    stamp = loaded.settings.stamp
+    if not stamp.enabled:
+        return None
+    folder = loaded.path(stamp.keys)
+    schedule = Schedule(lifetime=int(seconds(stamp.lifetime)))
+    try:
+        made = generate(folder, stamp.algorithm, schedule) if stamp.generate_keys else None
+        if made is not None:
+            _log.info("made the first stamp key", kid=made.kid, file=str(folder / made.file))
+        return KeyDirectory(folder, schedule)
+    except KeyDirectoryError as error:
+        raise ServiceError(str(error)) from error
+
+
+def make_stamper(loaded: Loaded, keys: KeyDirectory) -> Stamper:
+    """Make what signs, from a checked configuration and its keys.
+
+    Raises:
+        ServiceError: No key is of the configured algorithm.
+    """
+    stamp = loaded.settings.stamp
+    try:
+        return Stamper(
+            keys,
+            issuer=stamp.issuer,
+            algorithm=stamp.algorithm,
+            lifetime=int(seconds(stamp.lifetime)),
+            bind=stamp.bind,
+            reuse=seconds(stamp.reuse),
+        )
+    except KeyDirectoryError as error:
+        raise ServiceError(f"{loaded.path(stamp.keys)}: {error}") from error
+
+
+def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
+    """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
+
+    Raises:
+        ServiceError: No key is of the configured algorithm.
+    """
     settings = loaded.settings
     names = {
         "user": settings.headers.user,
@@ -41,7 +93,8 @@ def make_snapshot(loaded: Loaded) -> Snapshot:
         body="empty" if settings.denial.body == "empty" else "json",
         show_reason=settings.denial.reason,
     )
-    return Snapshot(policy=compile_policy(loaded), answers=answers)
+    stamper = make_stamper(loaded, keys) if keys is not None else None
+    return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper)
 
 
 def file_faults(loaded: Loaded) -> Iterator[Fault]:
@@ -51,13 +104,20 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
             _certificates(loaded, loaded.settings.tls)
         except CertificateError as error:
             yield Fault("tls", str(error))
+    stamp = loaded.settings.stamp
+    if stamp.enabled:
+        try:
+            if not load_keys(loaded.path(stamp.keys)).keys and not stamp.generate_keys:
+                yield Fault("stamp.keys", f"no key to sign with: run `extauthz keys generate --keys {stamp.keys}`")
+        except KeyDirectoryError as error:
+            yield Fault("stamp.keys", str(error))
 
 
 def serve(loaded: Loaded) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Raises:
-        ServiceError: A file of the configuration cannot be used.
+        ServiceError: A file of the configuration cannot be used, or there is no key to sign with.
         DoorError: A door cannot be opened.
     """
     settings = loaded.settings
@@ -76,8 +136,11 @@ def serve(loaded: Loaded) -> None:
     except CertificateError as error:
         raise ServiceError(f"tls: {error}") from error
     narrower = (gateway.callers.principals for gateway in settings.gateways.values() if gateway.callers is not None)
+    keys = open_keys(loaded)
+    if keys is None:
+        _log.warning("stamping is off: the Gateway cannot tell who set its headers", path="stamp.enabled")
     door = GrpcDoor(
-        Authorizer(make_snapshot(loaded)).check,
+        Authorizer(make_snapshot(loaded, keys)).check,
         GrpcDoorSettings(
             endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
             certificates=certificates,
@@ -96,9 +159,31 @@ def serve(loaded: Loaded) -> None:
         gateways=len(settings.gateways),
         tls=certificates is not None,
     )
-    stopped.wait()
+    _watch(keys, stopped)
     door.drain(settings.server.drain_seconds)
     _log.info("stopped")
+
+
+def _watch(keys: KeyDirectory | None, stopped: threading.Event) -> None:
+    """Wait until the service is told to stop; look at the key directory meanwhile."""
+    if keys is None:
+        stopped.wait()
+        return
+    signing, fault = "", None
+    while True:
+        active = keys.keys.active(time.time())
+        if active is not None and active.kid != signing:
+            signing = active.kid
+            _log.info("stamps are signed", kid=signing, algorithm=active.algorithm)
+        if stopped.wait(KEYS_LOOK_SECONDS):
+            return
+        if keys.refresh():
+            for warning in keys.warnings():
+                _log.warning("stamp keys", note=warning)
+        if keys.fault != fault:
+            fault = keys.fault
+            if fault is not None:
+                _log.error("the stamp keys cannot be read again, the old ones are kept", error=fault)
 
 
 def _certificates(loaded: Loaded, tls: Tls) -> Certificates:

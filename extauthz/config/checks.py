@@ -10,6 +10,7 @@ from typing import Any, Final
 from extauthz.config.schema import HeaderNames, Stamp
 from extauthz.config.values import UNIX_PREFIX, Endpoint, seconds
 from extauthz.core.text import fold, trim
+from extauthz.stamp.claims import MAX_LIFETIME_SECONDS
 
 Place = tuple[str | int, ...]
 Found = Iterator[tuple[Place, str]]
@@ -136,8 +137,12 @@ def _durations(data: dict[str, Any]) -> Found:
             values[key] = seconds(text if isinstance(text, str) else default)
         except ValueError:
             return  # the schema says so
-    if values["lifetime"] <= 0:
-        yield ("stamp", "lifetime"), "a stamp that lives 0 seconds is never valid: use 60s or so"
+    lifetime = values["lifetime"]
+    if lifetime != int(lifetime) or not 1 <= lifetime <= MAX_LIFETIME_SECONDS:
+        yield (
+            ("stamp", "lifetime"),
+            f"must be whole seconds, 1 to {MAX_LIFETIME_SECONDS}: no verifier takes a stamp that lives longer",
+        )
     elif values["reuse"] >= values["lifetime"]:
         yield ("stamp", "reuse"), "must be shorter than stamp.lifetime, or a reused stamp would have expired"
 

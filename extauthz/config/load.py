@@ -198,8 +198,6 @@ def _not_built(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], st
             yield ("listen", key), f"{what} not built yet; nothing listens there"
     if (data.get("denial") or {}).get("body") == "html":
         yield ("denial", "body"), "html is not built yet; clients get JSON"
-    if "stamp" in data:
-        yield ("stamp",), "stamps are not built yet; allows go out without one"
     if "decisionLog" in data:
         yield ("decisionLog",), "the decision log is not built yet; nothing is written"
     if "admin" in data:

@@ -38,8 +38,13 @@ class Address(NamedTuple):
     loopback: bool
 
     def __str__(self) -> str:
-        text = str(IPv4Address(self.number) if self.version == 4 else IPv6Address(self.number))
-        return f"{text}%{self.zone}" if self.zone else text
+        return _text(self)
+
+
+@lru_cache(maxsize=REMEMBERED_ADDRESSES)
+def _text(address: Address) -> str:
+    text = str(IPv4Address(address.number) if address.version == 4 else IPv6Address(address.number))
+    return f"{text}%{address.zone}" if address.zone else text
 
 
 class Network(NamedTuple):
