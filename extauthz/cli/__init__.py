@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "keys": "keys",
     "verify": "verify",
     "gateway": "gateway",
+    "demo": "demo",
 }
 
 

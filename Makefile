@@ -1,0 +1,48 @@
+# extauthz: `make run` to see it work, `make test` to test all of it. Both need only Python 3.11+, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format protos bench test-openclaw clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.demo  ## Run Envoy, extauthz and a reference Gateway on loopback, and print lines to try.
+	@exec $(BIN)/extauthz demo
+
+test: $(VENV)/.test  ## Run the whole suite. Tests whose program is missing are skipped by name, in CI they fail.
+	$(BIN)/pytest
+
+lint: $(VENV)/.test  ## Check style and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.test  ## Format the code.
+	$(BIN)/ruff format
+
+protos: $(VENV)/.test  ## Generate the protobuf code from protos/.
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/extauthz/wire/pb/check.proto
+
+bench: $(VENV)/.test  ## Measure, and print a table.
+	$(BIN)/python -m bench
+
+clean:  ## Remove what the other targets made.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results
+
+# One environment for all: a marker per set of extras, made anew when the dependencies change.
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable '.[demo,test]'
+	@touch $@

