@@ -209,7 +209,8 @@ def _show_real_proxy(e: Evaluation) -> str:
 
 
 def _show_origin(e: Evaluation) -> str:
-    if "origin" not in e.gateway.reads:
+    where_listed = steps.ORIGIN_WHERE_LISTED
+    if where_listed in e.gateway.ruleset.steps and where_listed.settled(e.gateway):
         return "controlUi.allowedOrigins is empty, so that the Origin is not looked at"
     return f"{_value(e, 'origin')}; the host is {_quote(e.request.host)}"
 

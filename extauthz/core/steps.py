@@ -214,11 +214,13 @@ def _required(e: Evaluation) -> Reason | None:
 
 
 def _required_reads(gateway: "Gateway") -> Iterable[str]:
-    return (required.name for required in gateway.required_headers)
+    # A pseudo-header (":path") is none: every request has it, so that it would prove nothing.
+    return (required.name for required in gateway.required_headers if not required.name.startswith(":"))
 
 
 def _user(e: Evaluation) -> Reason | None:
-    value = e.values.get(e.gateway.user_header)
+    header = e.gateway.user_header
+    value = e.values.get(header) if header else None  # a header without a name names nobody
     if value is None or is_blank(value):
         return reasons.USER_MISSING
     e.user = trim(value)
@@ -251,7 +253,7 @@ def _real_proxy(e: Evaluation) -> Reason | None:
 
 def _origin(e: Evaluation) -> Reason | None:
     value = e.values.get("origin")
-    if value is None or not trim(value):
+    if value is None or is_blank(value):
         return None
     origin = parse_origin(value)
     if origin is None:
@@ -270,8 +272,12 @@ def _origin_reads(_gateway: "Gateway") -> Iterable[str]:
     return ("origin",)
 
 
+def _origin_where_listed(e: Evaluation) -> Reason | None:
+    # Another rule may have read the header (`requiredHeaders: [origin]`): that it was read does not say it is judged.
+    return _origin(e) if _lists_origins(e.gateway) else None
+
+
 def _origin_reads_where_listed(gateway: "Gateway") -> Iterable[str]:
-    # Where no origins are listed the header is not read, and so no request fails for it.
     return ("origin",) if _lists_origins(gateway) else ()
 
 
@@ -329,7 +335,7 @@ REAL_PROXY: Final = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRE
 ORIGIN: Final = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
 ORIGIN_WHERE_LISTED: Final = Step(
     "origin",
-    _origin,
+    _origin_where_listed,
     (reasons.ORIGIN_NOT_ALLOWED,),
     _origin_reads_where_listed,
     names_user=True,
