@@ -16,7 +16,9 @@ from extauthz.core import reasons
 from extauthz.core.decision import Allow, Decision, Shadowed
 from extauthz.core.policy import Gateway
 from extauthz.core.reasons import Reason
+from extauthz.core.request import Headers
 from extauthz.core.text import has_control
+from extauthz.wire.page import DenialPage, wants_page
 
 # Envoy takes no header value longer than this (HeaderValue.value in envoy.config.core.v3), and none is sent anywhere.
 LONGEST_VALUE_BYTES: Final = 16_384
@@ -97,30 +99,32 @@ class AnswerBuilder:
         names: The configured header names by what they carry: user, gateway, decision, stamp.
     """
 
-    __slots__ = ("_allow", "_body", "_deny", "_shadow", "_show_reason", "names")
+    __slots__ = ("_allow", "_body", "_deny", "_page", "_shadow", "_show_reason", "names")
 
     def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool) -> None:
         """Fix the names and what a denied client sees.
 
         Args:
             names: The names, folded, by key: user, gateway, decision, stamp.
-            body: "json" or "empty".
+            body: "json", "empty", or "html": a page for who asks for one, JSON for all others.
             show_reason: Whether clients are told the reason.
         """
         self.names: Final = dict(names)
         self._body: Final = body
+        self._page: Final = DenialPage() if body == "html" else None
         self._show_reason: Final = show_reason
         # The same people come again and again: their answers are built once, checked once, and kept.
         self._allow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_allow)
         self._shadow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_shadow)
         self._deny: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_deny)
 
-    def build(self, decision: Decision, stamp: str | None = None) -> Answer:
+    def build(self, decision: Decision, stamp: str | None = None, headers: Headers | None = None) -> Answer:
         """Build the answer to one decision.
 
         Args:
             decision: The decision.
             stamp: The signed stamp of an allow; None if there is none, then the client's copy of it is removed.
+            headers: The client's headers, if they could be read: Accept says whether a denial is to be a page.
 
         Raises:
             AnswerError: A value cannot be sent in a header.
@@ -129,11 +133,12 @@ class AnswerBuilder:
             return self._allow(decision.gateway, decision.user, stamp)
         if isinstance(decision, Shadowed):
             return self._shadow(decision.gateway, decision.denial.reason)
-        return self._deny(decision.reason, decision.gateway, decision.user)
+        page = self._page is not None and headers is not None and wants_page(headers.read("accept"))
+        return self._deny(decision.reason, decision.gateway, decision.user, page=page)
 
     def internal_error(self) -> Answer:
         """Build the answer to what was not foreseen."""
-        return self._deny(reasons.INTERNAL_ERROR, None, "")
+        return self._deny(reasons.INTERNAL_ERROR, None, "", page=False)
 
     def _build_allow(self, gateway: Gateway, user: str, stamp: str | None) -> Passed:
         names = self.names
@@ -160,7 +165,7 @@ class AnswerBuilder:
             reason=reason.code,
         )
 
-    def _build_deny(self, reason: Reason, gateway: Gateway | None, user: str) -> Refused:
+    def _build_deny(self, reason: Reason, gateway: Gateway | None, user: str, *, page: bool) -> Refused:
         gateway_id = gateway.id if gateway is not None else ""
         shown = reason.code if self._show_reason else _HIDDEN[reason.status]
         headers = [(DECISION_HEADER, GAP), ("cache-control", "no-store")]
@@ -170,7 +175,11 @@ class AnswerBuilder:
             # RFC 9110, section 11.6.1: a 401 names a scheme. There is no credential to ask for: it is the proxy's job.
             headers.append(("www-authenticate", f'TrustedProxy realm="{gateway_id}"'))
         body = ""
-        if self._body != "empty":
+        if page and self._page is not None:
+            headers.extend(self._page.headers)
+            told = shown if self._show_reason else None
+            body = self._page.render(status=reason.status, gateway=gateway_id, decision=GAP, reason=told)
+        elif self._body != "empty":
             headers.append(("content-type", "application/json"))
             body = json.dumps({"error": shown, "gateway": gateway_id, "decision": GAP}, ensure_ascii=False)
         return Refused(
