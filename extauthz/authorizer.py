@@ -14,8 +14,9 @@ from extauthz.core.decide import decide, refuse_unreadable
 from extauthz.core.decision import Allow
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
-from extauthz.wire import envoy
+from extauthz.wire import envoy, forward_auth
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id
+from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
 _log: Final = structlog.get_logger()
 
@@ -61,9 +62,33 @@ class Authorizer:
         try:
             return envoy.encode(_answer_message(snapshot, message, caller), decision_id)
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
-            with suppress(Exception):  # a log that cannot be written is no reason to leave the caller without an answer
-                _log.exception("a request could not be decided", decision=decision_id)
+            _log_unforeseen(decision_id)
             return envoy.encode(snapshot.answers.internal_error(), decision_id)
+
+    def forward(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
+        """Answer a proxy that asks over HTTP, in its dialect. Never raises."""
+        decision_id = new_decision_id()
+        snapshot = self.snapshot
+        try:
+            return forward_auth.encode(answer(snapshot, forward_auth.decode(message, caller)), decision_id)
+        except Exception:  # noqa: BLE001 - as above
+            _log_unforeseen(decision_id)
+            return forward_auth.encode(snapshot.answers.internal_error(), decision_id)
+
+    def refuse(self, caller: Caller) -> HttpAnswer:
+        """Answer bytes that are no HTTP request, or one over a limit: a denial like any other. Never raises."""
+        snapshot = self.snapshot
+        refused = snapshot.answers.build(refuse_unreadable(snapshot.policy, caller))
+        return forward_auth.encode(refused, new_decision_id())
+
+    def admits(self, caller: Caller) -> bool:
+        """Tell whether this caller may ask at all."""
+        return self.snapshot.policy.callers.admit(caller)
+
+
+def _log_unforeseen(decision_id: str) -> None:
+    with suppress(Exception):  # a log that cannot be written is no reason to leave the caller without an answer
+        _log.exception("a request could not be decided", decision=decision_id)
 
 
 def _answer_message(snapshot: Snapshot, message: bytes, caller: Caller) -> Answer:
@@ -91,7 +116,7 @@ def answer(snapshot: Snapshot, request: Request) -> Answer:
             host=request.host,
             path=request.path,
         )
-    return snapshot.answers.build(decision, stamp)
+    return snapshot.answers.build(decision, stamp, request.headers)
 
 
 CheckFunction = Callable[[bytes, Caller], bytes]
