@@ -28,7 +28,7 @@ protos: $(VENV)/.test  ## Generate the protobuf code from protos/.
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/extauthz/wire/pb/check.proto
 
 bench: $(VENV)/.test  ## Measure, and print a table.
-	$(BIN)/python -m bench
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results

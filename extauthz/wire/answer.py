@@ -7,6 +7,7 @@ does not survive it.
 
 import json
 import os
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,8 +42,23 @@ _HIDDEN: Final = {401: "unauthorized", 403: "forbidden"}
 
 
 def new_decision_id() -> str:
-    """Return a new random id for one decision, in hexadecimal."""
-    return os.urandom(DECISION_ID_BYTES).hex()
+    """Return a new random id for one decision, in hexadecimal.
+
+    Randomness is fetched for many ids at once: a call to the system for each would also let go of the interpreter.
+    """
+    while True:
+        try:
+            return _ids.popleft()
+        except IndexError:
+            digits = os.urandom(DECISION_ID_BYTES * _IDS_AT_ONCE).hex()
+            length = DECISION_ID_BYTES * 2
+            _ids.extend(digits[start : start + length] for start in range(0, len(digits), length))
+
+
+_IDS_AT_ONCE: Final = 256
+_ids: Final[deque[str]] = deque()
+# Two processes must not hand out the same ids.
+os.register_at_fork(after_in_child=_ids.clear)
 
 
 class AnswerError(Exception):

@@ -69,18 +69,17 @@ def _from_raw(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
     entries = http.header_map.headers
     by_name = {entry.key: entry for entry in entries}
 
+    get = by_name.get
+
     def read(name: str) -> bytes | None:
-        entry = by_name.get(name)
-        return None if entry is None else _value(entry)
+        entry = get(name)
+        return None if entry is None else entry.raw_value or entry.value
 
     headers = Headers(by_name.keys() - _PSEUDO, read, exact=True, size=size)
     if len(by_name) != len(entries) or fold(headers.together) != headers.together:
-        return Headers.joined(((entry.key, _value(entry)) for entry in entries), exact=True, size=size)
+        pairs = ((entry.key, entry.raw_value or entry.value) for entry in entries)
+        return Headers.joined(pairs, exact=True, size=size)
     return headers
-
-
-def _value(entry: pb.HeaderValue) -> bytes:
-    return entry.raw_value or entry.value
 
 
 def encode(answer: Answer, decision_id: str) -> bytes:
