@@ -9,7 +9,8 @@ the peer), none reaches the rules: they are neither forwarded evidence nor a req
 count as they do over gRPC. X-Forwarded-For stays as it came: its last entry is the peer, which the rules pass over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -56,7 +57,8 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
-class Dialect(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
     """Where one proxy says what it was asked. Each name is a header's; `None` is the request to the door itself.
 
     Attributes:
@@ -65,6 +67,10 @@ class Dialect(NamedTuple):
         host: The original host.
         peer: Who is at the other end of the connection that the proxy received: the right-most entry of this header.
         exact: The proxy sends copies of a header one by one, as they came.
+        says: All of these headers.
+        own: Those of them that the proxy writes for this door alone, and Host, which is the door's where the
+            original host stands elsewhere. The rules do not see them.
+        once: Those that the proxy sets, so that they come once.
     """
 
     method: str | None
@@ -72,6 +78,17 @@ class Dialect(NamedTuple):
     host: str
     peer: str
     exact: bool
+
+    says: tuple[str, ...] = field(init=False)
+    own: tuple[str, ...] = field(init=False)
+    once: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = tuple(name for name in (self.method, self.uri) if name is not None)
+        peer = (self.peer,) if self.peer == ENVOY_PEER_HEADER else ()
+        object.__setattr__(self, "says", (*asked, self.host, self.peer))
+        object.__setattr__(self, "own", (*asked, *peer, "host"))
+        object.__setattr__(self, "once", (*asked, *peer, self.host))
 
 
 DIALECTS: Final = {
@@ -126,59 +143,55 @@ def decode(message: HttpMessage, caller: Caller) -> Request:
     if door is None:
         return Request(caller, _NO_GATEWAY, "", message.method, "", "", None, "the path is no door's")
     dialect, gateway, rest = door
-    size = sum(len(name) + len(value) for name, value in message.headers)
     source = method = host = path = fault = ""
     headers = None
     try:
-        everything = _headers(message.headers, exact=dialect.exact, size=size)
-        headers = _without_own(everything, dialect)
-        peer = everything.read(dialect.peer)
-        source = _text(dialect.peer, peer.rpartition(b",")[2]) if peer is not None else ""
-        method = message.method if dialect.method is None else _single(everything, dialect.method)
-        path = _text("the path", rest) if dialect.uri is None else _single(everything, dialect.uri)
-        host = _single(everything, dialect.host)
+        values, repeated = _values(message.headers)
+        said = {name: values.get(name) for name in dialect.says}
+        for name in dialect.own:
+            values.pop(name, None)
+        size = sum(map(len, values.values())) + sum(map(len, values))
+        headers = Headers(values, values.get, exact=dialect.exact, size=size, repeated=repeated)
+        _check_once(dialect, repeated)
+        source = trim(_text(said, dialect.peer).rpartition(",")[2])
+        # Nothing is put in the place of what is missing: a stamp bound to it verifies for no request.
+        method = message.method if dialect.method is None else _text(said, dialect.method)
+        path = rest.decode() if dialect.uri is None else _text(said, dialect.uri)
+        host = _text(said, dialect.host)
     except _UnreadableError as error:
         fault = str(error)
-    return Request(caller, gateway, trim(source), method, host, path, headers, fault)
+    except UnicodeDecodeError:
+        fault = "the path is no UTF-8"
+    return Request(caller, gateway, source, method, host, path, headers, fault)
 
 
-def _headers(raw: RawHeaders, *, exact: bool, size: int) -> Headers:
+def _values(raw: RawHeaders) -> tuple[dict[str, bytes], set[str]]:
+    """Return each header's value, copies joined, and the names of those that came more than once."""
+    values: dict[str, bytes] = {}
+    copies: dict[str, list[bytes]] = {}
+    for raw_name, value in raw:
+        if not raw_name.isascii():
+            raise _UnreadableError("a header's name is no ASCII")
+        name = raw_name.decode()
+        if name not in values:
+            values[name] = value
+        else:
+            copies.setdefault(name, [values[name]]).append(value)
+    for name, found in copies.items():
+        values[name] = b",".join(found)
+    return values, set(copies)
+
+
+def _check_once(dialect: Dialect, repeated: Collection[str]) -> None:
+    for name in dialect.once:
+        if name in repeated:
+            # The proxy sets this header: a second one is the client's, and nothing says which.
+            raise _UnreadableError(f"{name} came more than once")
+
+
+def _text(said: Mapping[str, bytes | None], name: str) -> str:
     try:
-        return Headers.joined(((name.decode("ascii"), value) for name, value in raw), exact=exact, size=size)
-    except UnicodeDecodeError as error:
-        raise _UnreadableError("a header's name is no ASCII") from error
-
-
-def _without_own(headers: Headers, dialect: Dialect) -> Headers:
-    """Leave out what only the proxy writes, for this door; and Host, which is that of the door or `Request.host`."""
-    own = {"host", dialect.method, dialect.uri, ENVOY_PEER_HEADER if dialect.peer == ENVOY_PEER_HEADER else None}
-    names = [name for name in headers.names if name not in own]
-    return Headers(
-        names,
-        lambda name: None if name in own else headers.read(name),
-        exact=headers.exact,
-        size=headers.size,
-        repeated=headers.repeated,
-    )
-
-
-def _single(headers: Headers, name: str) -> str:
-    """Return what the proxy says in a header that it sets itself; "" where it says nothing.
-
-    Nothing is put in the place of what is missing: a stamp that is bound to it then verifies for no request.
-    """
-    value = headers.read(name)
-    if value is None:
-        return ""
-    if name in headers.repeated:
-        # The proxy sets this header, so a second one is the client's, and nothing says which.
-        raise _UnreadableError(f"{name} came more than once")
-    return _text(name, value)
-
-
-def _text(name: str, value: bytes) -> str:
-    try:
-        return value.decode()
+        return (said[name] or b"").decode()
     except UnicodeDecodeError as error:
         raise _UnreadableError(f"{name} is no UTF-8") from error
 
