@@ -127,12 +127,24 @@ def raw_request(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     with socket.create_connection(("127.0.0.1", port), timeout=READY_SECONDS) as connection:
         connection.sendall(request)
         answer = b""
-        while chunk := connection.recv(65536):
+        while not _is_whole(answer) and (chunk := connection.recv(65536)):
             answer += chunk
+    return _parts(answer)
+
+
+def _parts(answer: bytes) -> tuple[int, dict[str, str], bytes]:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return int(first.split()[1]), fields, body
+
+
+def _is_whole(answer: bytes) -> bool:
+    # Envoy keeps a connection for a second after it refused.
+    if b"\r\n\r\n" not in answer:
+        return False
+    _, fields, body = _parts(answer)
+    return "content-length" in fields and len(body) >= int(fields["content-length"])
 
 
 __all__ = ["JwksServer", "raw_request", "until", "uvicorn_running", "wsgi_running"]
