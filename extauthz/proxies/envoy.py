@@ -63,8 +63,8 @@ class Route:
     """Host names, `*.name` for every name below one, or `*` for every other. Ports are ignored, and case."""
     gateway: str | None = None
     """The gateway's id in extauthz's configuration. None leaves the choice to extauthz, by the client's Host."""
-    user_header: str | None = None
-    """The identity header of this gateway, which extauthz overwrites with the verified user."""
+    user_headers: tuple[str, ...] = ()
+    """The `userHeader` of this gateway, or of all those that extauthz may choose: it overwrites it with the user."""
     websocket: bool = True
     """Whether WebSocket upgrades are allowed to pass."""
 
@@ -171,9 +171,7 @@ def _headers(settings: Settings) -> dict[str, object]:
     if not stamped:
         raise ValueError("headers: at least one stamped header is wanted")
     users = _unique(
-        values.header_name(route.user_header, "routes.user_header")
-        for route in settings.routes
-        if route.user_header is not None
+        values.header_name(name, "routes.user_headers") for route in settings.routes for name in route.user_headers
     )
     settable = _unique([*stamped, *users])
     if settings.underscores == "reject":

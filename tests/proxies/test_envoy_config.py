@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from extauthz.proxies.envoy import STAMPED_HEADERS, ClientTls, Route, ServerTls, Settings, render
 from support.envoy import validate_envoy
 
-ONE = Route(upstream="127.0.0.1:18789", gateway="openclaw", user_header="X-Forwarded-User")
+ONE = Route(upstream="127.0.0.1:18789", gateway="openclaw", user_headers=("X-Forwarded-User",))
 PLAIN = Settings(routes=(ONE,), extauthz=("127.0.0.1:9191",))
 
 SEVERAL = (
-    Route(upstream="10.0.0.9:80", gateway="a", domains=("a.example.com", "*.a.example.com"), user_header="x-email"),
+    Route(upstream="10.0.0.9:80", gateway="a", domains=("a.example.com", "*.a.example.com"), user_headers=("x-email",)),
     Route(upstream="[2001:db8::9]:80", gateway="b", domains=("b.example.com", "[::1]", "192.0.2.7"), websocket=False),
     Route(upstream="gateway.internal:80", gateway=None),
 )
@@ -30,8 +30,8 @@ VARIANTS = {
     ),
     "one-gateway-behind-two-routes": replace(PLAIN, routes=(ONE, replace(ONE, domains=("www.example.com",)))),
     "gateway-by-host": replace(PLAIN, routes=(replace(ONE, gateway=None),)),
-    "no-identity-header": replace(PLAIN, routes=(replace(ONE, user_header=None),)),
-    "identity-in-a-stamped-header": replace(PLAIN, routes=(replace(ONE, user_header="x-authz-user"),)),
+    "no-identity-header": replace(PLAIN, routes=(replace(ONE, user_headers=()),)),
+    "identity-in-a-stamped-header": replace(PLAIN, routes=(replace(ONE, user_headers=("x-authz-user",)),)),
     "own-names": replace(PLAIN, headers=("X-Verified-User", "x.odd+name|", "x-stamp")),
     "unix-socket": replace(PLAIN, extauthz=("unix:/run/extauthz/grpc.sock",)),
     "several-processes": replace(PLAIN, extauthz=("127.0.0.1:9191", "[::1]:9191", "unix:/run/extauthz/2.sock")),
@@ -148,7 +148,7 @@ def test_stamped_headers_of_the_client_are_removed_but_never_the_identity_header
     removed = [{"remove": name} for name in STAMPED_HEADERS]
     assert mutations["request_mutations"][: len(removed)] == removed
     assert mutations["request_trailers_mutations"] == removed
-    text = render(replace(PLAIN, routes=(replace(ONE, user_header="X-Authz-User"),)))
+    text = render(replace(PLAIN, routes=(replace(ONE, user_headers=("X-Authz-User",)),)))
     assert {"remove": "x-authz-user"} not in http_filter(text, "envoy.filters.http.header_mutation")["mutations"][
         "request_mutations"
     ]
@@ -256,7 +256,7 @@ def test_a_value_with_syntax_in_it_is_refused(value: str) -> None:
         ({"routes": (replace(ONE, upstream="unix:/run/gateway.sock"),)}, "upstream"),
         ({"routes": (replace(ONE, gateway="Open_Claw"),)}, "DNS label"),
         ({"routes": (replace(ONE, gateway="x" * 64),)}, "DNS label"),
-        ({"routes": (replace(ONE, user_header="x_user"),)}, "underscores: 'x_user'"),
+        ({"routes": (replace(ONE, user_headers=("x_user",)),)}, "underscores: 'x_user'"),
         ({"headers": ()}, "headers: at least one"),
         ({"headers": ("Host",)}, "steers proxies"),
         ({"headers": (":path",)}, "a header name"),

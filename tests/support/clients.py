@@ -41,10 +41,10 @@ class Response:
         return json.loads(self.body)
 
 
-def proxy_protocol(source: str, destination: str = "192.0.2.1", port: int = 40_000) -> bytes:
+def proxy_protocol(source: str) -> bytes:
     """The PROXY protocol line (version 1) by which a balancer says that `source` is the client."""
-    family = "TCP6" if ":" in source else "TCP4"
-    return f"PROXY {family} {source} {destination} {port} 80\r\n".encode()
+    family, destination = ("TCP6", "2001:db8::1") if ":" in source else ("TCP4", "192.0.2.1")
+    return f"PROXY {family} {source} {destination} 40000 80\r\n".encode()
 
 
 def http1(

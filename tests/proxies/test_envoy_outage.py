@@ -1,0 +1,153 @@
+"""extauthz gone in the middle of the work: real Envoy denies, and goes on when it is back. No request slips through."""
+
+import contextlib
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from extauthz.proxies.envoy import Route
+from support.clients import Refused, Session, http1, http2, websocket
+from support.echo_gateway import EchoGateway, echo_gateway
+from support.front import Front, running_front
+from support.process import wait_until
+from support.service import Service, running_service
+from support.world import CONFIG, IDENTITY, TRUSTED
+
+_HEAD = "GET / HTTP/1.1\r\nhost: gateway.example.com\r\n"
+REQUEST = (_HEAD + "".join(f"{name}: {value}\r\n" for name, value in IDENTITY) + "\r\n").encode()
+
+
+class Load:
+    """Clients that send one request after the other until they are told to stop, and count the answers."""
+
+    def __init__(self, port: int, clients: int = 2) -> None:
+        self._port = port
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self._statuses: Counter[int] = Counter()
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(clients)]
+
+    def count(self, status: int) -> int:
+        """How many answers have had this status so far."""
+        with self._lock:
+            return self._statuses[status]
+
+    @property
+    def statuses(self) -> set[int]:
+        """Every status there has been."""
+        with self._lock:
+            return set(self._statuses)
+
+    def _send(self) -> None:
+        with Session(self._port, TRUSTED) as session:
+            while not self._end.wait(0.005):
+                answer = session.send(REQUEST)
+                with self._lock:
+                    self._statuses[answer.status] += 1
+                if answer.status == 0:
+                    return
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@contextlib.contextmanager
+def staged(directory: Path, processes: int = 1) -> Iterator[tuple[Front, list[Service], EchoGateway]]:
+    """Envoy with so many processes of extauthz, and a Gateway."""
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(echo_gateway())
+        services = [
+            stack.enter_context(running_service(directory / f"service-{number}", CONFIG)) for number in range(processes)
+        ]
+        route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
+        endpoints = [service.address for service in services]
+        # A long time for a Check: a refusal here is never one for a machine that is slow.
+        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints, timeout=8.0))
+        yield front, services, gateway
+
+
+def test_killed_under_load_everything_is_denied_until_it_is_back(tmp_path: Path) -> None:
+    with staged(tmp_path) as (front, (service,), gateway):
+        with Load(front.port) as load:
+            wait_until(lambda: load.count(200) >= 20, "requests that are allowed")
+            service.program.kill()
+            # Whoever asks from now on is denied, on every kind of connection.
+            allowed = len(gateway.arrived)
+            for send in (http1, http2):
+                assert send(front.port, IDENTITY, source=TRUSTED).status == 503
+            with pytest.raises(Refused) as refused, websocket(front.port, IDENTITY, source=TRUSTED):
+                pass
+            assert refused.value.response.status == 503
+            denied = load.count(503)
+            wait_until(lambda: load.count(503) >= denied + 20, "requests that are denied")
+            # What was under way when it was killed is all that can still have come.
+            assert len(gateway.arrived) - allowed <= 2
+            service.restart()
+            back = load.count(200)
+            wait_until(lambda: load.count(200) >= back + 20, "requests that are allowed again")
+        # The client was never told anything else, and the Gateway never saw what was not allowed.
+        assert load.statuses == {200, 503}
+        assert len(gateway.arrived) == load.count(200)
+        assert all(one.values("x-authz-user") for one in gateway.arrived)
+
+
+def test_stopped_without_being_ended_everything_is_denied_until_it_goes_on(tmp_path: Path) -> None:
+    # It still holds its connections, and answers nothing: as a process that hangs does.
+    with staged(tmp_path) as (front, (service,), gateway):
+        assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
+        service.program.signal(signal.SIGSTOP)
+        try:
+            gateway.clear()
+            healthy = "cluster.extauthz.membership_healthy"
+            wait_until(lambda: front.envoy.counter(healthy) == 0, "Envoy noticing that it does not answer")
+            assert http1(front.port, IDENTITY, source=TRUSTED).status == 503
+            assert gateway.arrived == []
+        finally:
+            service.program.signal(signal.SIGCONT)
+        wait_until(lambda: http1(front.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")
+
+
+def test_an_open_websocket_outlives_the_process_that_allowed_it(tmp_path: Path) -> None:
+    with staged(tmp_path) as (front, (service,), _), websocket(front.port, IDENTITY, source=TRUSTED) as opened:
+        service.program.kill()
+        assert opened.echo("still here") == "still here"
+
+
+def test_with_another_process_there_is_no_refusal(tmp_path: Path) -> None:
+    with staged(tmp_path, processes=2) as (front, (first, second), _):
+        with Load(front.port) as load:
+            wait_until(lambda: load.count(200) >= 20, "requests that are allowed")
+            first.program.kill()
+            after = load.count(200)
+            wait_until(lambda: load.count(200) >= after + 20, "requests that the other process allows")
+            first.restart()
+            healthy = "cluster.extauthz.membership_healthy"
+            wait_until(lambda: front.envoy.counter(healthy) == 2, "Envoy noticing that it is back")
+            # An orderly end drains: it too costs nobody a refusal.
+            second.program.stop()
+            after = load.count(200)
+            wait_until(lambda: load.count(200) >= after + 20, "requests that the first process allows")
+        assert load.statuses == {200}
+
+
+def test_envoy_started_first_denies_until_the_service_is_there(tmp_path: Path) -> None:
+    with staged(tmp_path) as (front, (service,), gateway):
+        service.program.kill()
+        route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
+        with running_front(tmp_path / "early", routes=[route], extauthz=[service.address]) as early:
+            assert http1(early.port, IDENTITY, source=TRUSTED).status == 503
+            service.restart()
+            wait_until(lambda: http1(early.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")
+        assert front.port != early.port

@@ -1,0 +1,88 @@
+"""The real service in tests: `extauthz serve` with a configuration given as data. What it decides is not looked at."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import yaml
+from grpc_health.v1 import health_pb2
+
+from support.ports import free_port
+from support.process import Program, running
+
+_SERVICE = "envoy.service.auth.v3.Authorization"
+_CALL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running extauthz."""
+
+    program: Program
+    address: str
+    """Where it answers gRPC: `host:port`, or `unix:/path`."""
+    credentials: grpc.ChannelCredentials | None = None
+    channel_options: tuple[tuple[str, Any], ...] = ()
+
+    def is_serving(self) -> bool:
+        """Whether its health service says so. A service that is not there is not serving."""
+        # A pool of its own: grpcio remembers for all channels to one address that a connection failed, and waits.
+        options = (("grpc.use_local_subchannel_pool", 1), *self.channel_options)
+        if self.credentials is None:
+            channel = grpc.insecure_channel(self.address, options)
+        else:
+            channel = grpc.secure_channel(self.address, self.credentials, options)
+        with channel:
+            check: Any = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            try:
+                answer = check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_CALL_SECONDS)
+            except grpc.RpcError:
+                return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def restart(self) -> None:
+        """Start it again after it was killed, and return when it serves."""
+        self.program.restart().wait_ready(self.is_serving)
+
+
+@contextlib.contextmanager
+def running_service(
+    directory: Path,
+    config: Mapping[str, Any],
+    *,
+    address: str | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    channel_options: tuple[tuple[str, Any], ...] = (),
+) -> Iterator[Service]:
+    """Run extauthz while the block runs, from the moment it serves.
+
+    Args:
+        directory: where its configuration and its log are kept, and where it runs.
+        config: the configuration, as data.
+        address: where it answers gRPC; None is a free port of 127.0.0.1.
+        credentials: with which its health is asked for, where the configuration has TLS.
+        channel_options: of grpcio, for that question.
+
+    Raises:
+        ProgramError: it refused the configuration or did not serve in time; the message has the end of its log.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "extauthz.yaml"
+    path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+    where = address or f"127.0.0.1:{free_port()}"
+    argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path), "--grpc", where]
+    # The other doors too have ports of their own, so that tests can run beside each other.
+    for door in ("http", "admin"):
+        argv += [f"--{door}", f"127.0.0.1:{free_port()}"]
+    with running(argv, log=directory / "extauthz.log", cwd=directory) as program:
+        service = Service(program, where, credentials, channel_options)
+        program.wait_ready(service.is_serving)
+        yield service
