@@ -21,7 +21,7 @@ def command(config_file: Path, grpc: tuple[str, ...], http: tuple[str, ...], adm
     given = {"grpc": list(grpc), "http": list(http), "admin": list(admin)}
     listen = {door: addresses for door, addresses in given.items() if addresses}
     loaded = load_config(config_file, {"listen": listen} if listen else None)
-    from extauthz.doors.envoy_grpc import DoorError  # noqa: PLC0415 - help must be quick
+    from extauthz.doors.endpoints import DoorError  # noqa: PLC0415 - help must be quick
     from extauthz.logs import configure_logs  # noqa: PLC0415
     from extauthz.service import ServiceError, serve  # noqa: PLC0415
 

@@ -4,8 +4,6 @@ Messages are neither parsed nor built here, so that another gRPC engine can serv
 """
 
 import os
-import socket
-import stat
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from extauthz.config.values import Endpoint
 from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
 from extauthz.doors.certificates import Certificates
+from extauthz.doors.endpoints import UNIX_SOCKET_MODE, DoorError, remove_stale
 from extauthz.wire.reflected import SERVICE, descriptor_pool
 
 METHOD: Final = "Check"
@@ -31,15 +30,8 @@ METHOD: Final = "Check"
 # caller that opens a call and sends nothing holds one.
 WORKER_THREADS: Final = 16
 
-# Readable and writable for the owner and the group: the proxy's user joins the group.
-UNIX_SOCKET_MODE: Final = 0o660
-
 _HEALTH_SERVICES: Final = ("", SERVICE)
 _REMEMBERED_PEERS: Final = 1024
-
-
-class DoorError(Exception):
-    """The door cannot be opened; the text says where and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +126,7 @@ class GrpcDoor:
     def _bind_unix(self, endpoint: Endpoint) -> None:
         """Listen on a unix socket; the library would take it away from another server without a word."""
         path = Path(endpoint.path)
-        _remove_stale(path)
+        remove_stale(path)
         mask = os.umask(0o777 & ~UNIX_SOCKET_MODE)
         try:
             self._server.add_insecure_port(str(endpoint))
@@ -143,25 +135,6 @@ class GrpcDoor:
         finally:
             os.umask(mask)
         self._sockets.append(path)
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DoorError(f"cannot listen on {path}: {error.strerror}") from error
-    if not stat.S_ISSOCK(mode):
-        raise DoorError(f"cannot listen on {path}: a file that is no socket is there; remove it or choose another path")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise DoorError(f"cannot listen on {path}: another server is listening there")
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:
