@@ -69,7 +69,7 @@ class GatewayCallers(Model):
     """Who may ask about one gateway: narrower than the service's callers."""
 
     addresses: list[AddressOrUnix] | None = Field(None, min_length=1, description="Not given: as the service's.")
-    principals: list[Principal] = []
+    principals: list[Principal] = Field([], description="Needs tls.clientCa.")
 
 
 class Tls(Model):
@@ -85,7 +85,7 @@ class Tls(Model):
 class Server(Model):
     """How the gRPC door is served."""
 
-    engine: Literal["grpcio", "native"] = "grpcio"
+    engine: Literal["grpcio", "native"] = Field("grpcio", description="The gRPC server; `native` is not built yet.")
     drain_seconds: int = Field(10, ge=0, le=3600, description="Time for what is under way after SIGTERM, in seconds.")
     max_concurrent: int = Field(1000, ge=1, le=100_000, description="Calls at once; more are refused.")
 
@@ -101,29 +101,31 @@ class Limits(Model):
 class Stamp(Model):
     """The signed stamp."""
 
-    enabled: bool = True
-    issuer: str = Field("extauthz", min_length=1, max_length=256)
-    algorithm: Literal["ES256", "EdDSA"] = "ES256"
+    enabled: bool = Field(True, description="Sign what is allowed.")
+    issuer: str = Field("extauthz", min_length=1, max_length=256, description="The `iss` of every stamp.")
+    algorithm: Literal["ES256", "EdDSA"] = Field("ES256", description="Of new keys.")
     keys: str = Field("./keys", min_length=1, description="Directory of private keys; re-read when it changes.")
     generate_keys: bool = Field(True, description="Make the first key if there is none; false for replicas.")
-    lifetime: Duration = "60s"
-    bind: list[Literal["method", "host", "path"]] = ["method", "host"]
+    lifetime: Duration = Field("60s", description="From `iat` to `exp`; whole seconds.")
+    bind: list[Literal["method", "host", "path"]] = Field(
+        ["method", "host"], description="What of the request a stamp holds for."
+    )
     reuse: Duration = Field("5s", description="How long one stamp serves equal requests; 0s signs each.")
 
 
 class HeaderNames(Model):
     """The names of the headers that the Gateway gets."""
 
-    user: HeaderName = "x-authz-user"
-    gateway: HeaderName = "x-authz-gateway"
-    decision: HeaderName = "x-authz-decision"
-    stamp: HeaderName = "x-authz-stamp"
+    user: HeaderName = Field("x-authz-user", description="Carries the verified user.")
+    gateway: HeaderName = Field("x-authz-gateway", description="Carries the gateway's id.")
+    decision: HeaderName = Field("x-authz-decision", description="Carries the decision's id, as in the log.")
+    stamp: HeaderName = Field("x-authz-stamp", description="Carries the signed stamp.")
 
 
 class Denial(Model):
     """What a client who is denied gets to see."""
 
-    body: Literal["json", "html", "empty"] = "json"
+    body: Literal["json", "html", "empty"] = Field("json", description="html: a page for browsers, by Accept.")
     reason: bool = Field(True, description="false hides the reason from clients.")
 
 
@@ -132,7 +134,7 @@ class DecisionLog(Model):
 
     output: str = Field("stdout", min_length=1, description="stdout, none or a path.")
     allows: Rate = Field(1.0, description="The share of allows that is written; denials always are.")
-    redact: list[str] = ["cookie", "authorization"]
+    redact: list[str] = Field(["cookie", "authorization"], description="Headers whose values never appear.")
 
 
 class Admin(Model):
@@ -144,10 +146,10 @@ class Admin(Model):
 class Accepted(Model):
     """An audit finding that someone saw and accepted."""
 
-    id: str = Field(min_length=1)
-    gateway: str | None = None
-    by: str = Field(min_length=1)
-    because: str = Field(min_length=1)
+    id: str = Field(min_length=1, description="The finding's id.")
+    gateway: str | None = Field(None, description="The gateway it is about; not given: the service.")
+    by: str = Field(min_length=1, description="Who accepted it.")
+    because: str = Field(min_length=1, description="Why.")
 
 
 class TrustedProxy(Model):
@@ -157,38 +159,48 @@ class TrustedProxy(Model):
     required_headers: list[RequiredHeader] = Field([], description="Headers that must be there, in this order.")
     allow_users: list[str] = Field([], description="Exactly these users; [] allows everyone the proxy names.")
     allow_loopback: bool | None = Field(None, description="May the peer be loopback? Default: by the ruleset.")
-    allow_comma_in_user: bool = False
+    allow_comma_in_user: bool = Field(
+        False, description="Users may have commas in their names, where the wire form proves a single header."
+    )
 
 
 class Auth(Model):
     """How the gateway authenticates: by its trusted proxy, nothing else."""
 
-    mode: Literal["trusted-proxy"]
-    trusted_proxy: TrustedProxy | None = None
+    mode: Literal["trusted-proxy"] = Field(description="`trusted-proxy`, the only one.")
+    trusted_proxy: TrustedProxy | None = Field(None, description="The rules; without them all is denied.")
 
 
 class ControlUi(Model):
     """The browser's origin."""
 
     allowed_origins: list[OriginEntry] = Field([], description="scheme://host[:port], or * for any.")
-    dangerously_allow_host_header_origin_fallback: bool = False
+    dangerously_allow_host_header_origin_fallback: bool = Field(
+        False, description="Allow an Origin that equals the request's Host, whatever that is."
+    )
 
 
 class GatewayModel(Model):
     """One Gateway and its rules. OpenClaw's own `gateway` object fits here as far as it concerns us."""
 
     hosts: list[Host] = Field([], description="Selects this gateway where the proxy names none.")
-    callers: GatewayCallers | None = None
+    callers: GatewayCallers | None = Field(None, description="Not given: as the service's.")
     peer: Literal["source", "caller"] = Field(
         "source", description="Whose word is taken: the connection that the proxy received, or the proxy that asks."
     )
-    ruleset: Literal["standard", "openclaw-2026.2", "openclaw-2026.9"] = "standard"
+    ruleset: Literal["standard", "openclaw-2026.2", "openclaw-2026.9"] = Field(
+        "standard", description="Which steps are asked (docs/reasons.md)."
+    )
     mode: Mode | None = Field(None, description="Default: as the service's.")
     trusted_proxies: list[AddressEntry] = Field([], description="Addresses and ranges of the identity-aware proxy.")
-    allow_real_ip_fallback: bool = False
-    local_interfaces: list[ExactAddress] | Literal["auto"] = []
-    auth: Auth | None = None
-    control_ui: ControlUi = ControlUi()
+    allow_real_ip_fallback: bool = Field(
+        False, description="Take the client from X-Real-IP where X-Forwarded-For names none (openclaw-2026.9)."
+    )
+    local_interfaces: list[ExactAddress] | Literal["auto"] = Field(
+        [], description="The Gateway host's own addresses, which are no proxy's; auto: this host's (openclaw-2026.9)."
+    )
+    auth: Auth | None = Field(None, description="How the gateway authenticates.")
+    control_ui: ControlUi = Field(ControlUi(), description="The browser's Origin.")
 
 
 class Settings(Model):
@@ -204,6 +216,8 @@ class Settings(Model):
     denial: Denial = Denial()
     decision_log: DecisionLog = DecisionLog()
     admin: Admin = Admin()
-    mode: Mode = "enforce"
-    accepted: list[Accepted] = []
-    gateways: dict[GatewayId, GatewayModel] = Field(min_length=1)
+    mode: Mode = Field("enforce", description="shadow: denials are told and not enforced, and no identity passes.")
+    accepted: list[Accepted] = Field([], description="Audit findings that someone saw and accepted.")
+    gateways: dict[GatewayId, GatewayModel] = Field(
+        min_length=1, description="By id: a DNS label, which the proxy's configuration names."
+    )
