@@ -163,7 +163,7 @@ class StampVerifier:
         try:
             return self._verify(stamp, seen)
         except StampRefused as refusal:
-            if not self._may_help(refusal):
+            if not self._may_help(refusal, reads):
                 raise
         self._keys.wait(reads)
         return self._verify(stamp, seen)
@@ -176,7 +176,7 @@ class StampVerifier:
         host: str | None = None,
         path: str | bytes | None = None,
     ) -> Identity:
-        """Do as `verify` does, without holding up the event loop while the JWKS is read.
+        """Do as `verify` does, without holding up asyncio's event loop while the JWKS is read.
 
         Raises:
             StampRefused: whatever is wrong, and nothing else.
@@ -186,7 +186,7 @@ class StampVerifier:
         try:
             return self._verify(stamp, seen)
         except StampRefused as refusal:
-            if not self._may_help(refusal):
+            if not self._may_help(refusal, reads):
                 raise
         await self._keys.wait_async(reads)
         return self._verify(stamp, seen)
@@ -232,8 +232,10 @@ class StampVerifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _may_help(self, refusal: StampRefused) -> bool:
-        return refusal.reason in {"stamp_key_unknown", "stamp_keys_unavailable"} and self._keys.look_again()
+    def _may_help(self, refusal: StampRefused, reads: int) -> bool:
+        # A read may have come between our look at the keys and now.
+        wants_key = refusal.reason in {"stamp_key_unknown", "stamp_keys_unavailable"}
+        return wants_key and (self._keys.reads > reads or self._keys.look_again())
 
     def _verify(self, stamp: str, seen: Seen) -> Identity:
         try:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -306,6 +308,25 @@ def test_a_kid_that_cannot_be_ours_is_never_looked_for(source: JwksServer, forge
         assert source.requests == 1
 
 
+def test_a_read_that_ends_between_two_looks_is_not_missed(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = forge.verifier(jwks="absent.json")
+    cache = key_cache(verifier)
+    monkeypatch.setattr(cache, "_fetch", lambda: json.dumps(forge.jwks).encode())
+    look = cache.current
+    looks: list[int] = []
+
+    def late() -> object:
+        if not looks:
+            looks.append(1)
+            cache.close()  # no thread: this test is the reader
+            cache.read_now()
+            return None
+        return look()
+
+    monkeypatch.setattr(cache, "current", late)
+    assert user(verifier, forge.stamp()) == USER
+
+
 def test_one_fetch_answers_all_who_wait(source: JwksServer, forge: Forge) -> None:
     source.serve(forge.jwks)
     source.hold.clear()
@@ -353,6 +374,24 @@ def test_a_forked_worker_fetches_for_itself(source: JwksServer, forge: Forge) ->
         assert cache._thread is None
         assert cache.current()
         until(lambda: source.requests == 2)
+
+
+def test_a_worker_forked_after_the_first_stamp_serves_on(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    code = """
+import os, sys
+from extauthz.gateway import StampVerifier
+verifier = StampVerifier(sys.argv[1], audience="openclaw")
+verifier.load()
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+reads = verifier._keys.reads
+verifier._keys.current()
+verifier._keys.wait(reads)
+os._exit(0 if verifier._keys.reads == reads + 1 else 1)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, source.url], check=True, timeout=60)
+    assert source.requests == 2
 
 
 def test_a_closed_verifier_waits_for_nothing(source: JwksServer, forge: Forge) -> None:
