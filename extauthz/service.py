@@ -18,7 +18,9 @@ from extauthz.config.schema import Tls
 from extauthz.config.values import Endpoint, seconds
 from extauthz.core.text import fold, trim
 from extauthz.doors.certificates import CertificateError, Certificates
+from extauthz.doors.endpoints import DoorError
 from extauthz.doors.envoy_grpc import GrpcDoor, GrpcDoorSettings
+from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
@@ -90,7 +92,7 @@ def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
     }
     answers = AnswerBuilder(
         {key: fold(trim(name)) for key, name in names.items()},
-        body="empty" if settings.denial.body == "empty" else "json",
+        body=settings.denial.body,
         show_reason=settings.denial.reason,
     )
     stamper = make_stamper(loaded, keys) if keys is not None else None
@@ -122,7 +124,7 @@ def serve(loaded: Loaded) -> None:
     """
     settings = loaded.settings
     for fault in loaded.notices:
-        _log.warning("asked for, and not built yet", path=fault.path, note=fault.message)
+        _log.warning("note about the configuration", path=fault.path, note=fault.message)
     for fault in loaded.incomplete:
         _log.error("a gateway is incomplete", path=fault.path, note=fault.message)
     stopped = threading.Event()
@@ -139,8 +141,9 @@ def serve(loaded: Loaded) -> None:
     keys = open_keys(loaded)
     if keys is None:
         _log.warning("stamping is off: the Gateway cannot tell who set its headers", path="stamp.enabled")
-    door = GrpcDoor(
-        Authorizer(make_snapshot(loaded, keys)).check,
+    authorizer = Authorizer(make_snapshot(loaded, keys))
+    grpc_door = GrpcDoor(
+        authorizer.check,
         GrpcDoorSettings(
             endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
             certificates=certificates,
@@ -149,18 +152,39 @@ def serve(loaded: Loaded) -> None:
             most_message_bytes=settings.limits.message_bytes,
         ),
     )
+    http_door = HttpDoor(
+        authorizer,
+        HttpDoorSettings(
+            endpoints=tuple(map(Endpoint.parse, settings.listen.http)),
+            most_connections=settings.server.max_concurrent,
+            most_headers=settings.limits.headers,
+            most_head_bytes=settings.limits.message_bytes,
+            drain_seconds=settings.server.drain_seconds,
+            jwks=keys.jwks if keys is not None else None,
+        ),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    door.start()
+    grpc_door.start()
+    try:
+        http_door.start()
+    except DoorError:
+        grpc_door.drain(0)
+        raise
     _log.info(
         "serving",
         version=__version__,
-        grpc=[str(endpoint) for endpoint in door.endpoints],
+        grpc=[str(endpoint) for endpoint in grpc_door.endpoints],
+        http=[str(endpoint) for endpoint in http_door.endpoints],
         gateways=len(settings.gateways),
         tls=certificates is not None,
     )
     _watch(keys, stopped)
-    door.drain(settings.server.drain_seconds)
+    # Both at once: what is under way at one has no less time for what is under way at the other.
+    closing = threading.Thread(target=http_door.drain, name="extauthz-http-drain")
+    closing.start()
+    grpc_door.drain(settings.server.drain_seconds)
+    closing.join()
     _log.info("stopped")
 
 
