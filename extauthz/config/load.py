@@ -25,7 +25,8 @@ class Loaded:
         settings: Its content, checked.
         folder: Where the file lies: relative paths in it start there.
         incomplete: Gateways that load and deny everything, with the reason; errors to be mended.
-        notices: What was asked for and is not built yet; each is on the safe side.
+        notices: What to know about what was asked for: what does less than it may seem to, and what is not built
+            yet; each is on the safe side.
     """
 
     settings: Settings
@@ -99,7 +100,10 @@ def loads(
         settings,
         folder,
         tuple(Fault(join_path(place), text, document.line(place)) for place, text in _incomplete(settings)),
-        tuple(Fault(join_path(place), text, document.line(place)) for place, text in _not_built(data)),
+        tuple(
+            Fault(join_path(place), text, document.line(place))
+            for place, text in (*_one_door_only(settings), *_not_built(data))
+        ),
     )
 
 
@@ -191,13 +195,20 @@ def _denies(reason: reasons.Reason) -> str:
     return f"the gateway is incomplete and denies every request with {reason.code}: {reason.cure}"
 
 
+def _one_door_only(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield where callers must show what none can show over HTTP."""
+    unseen = "no client certificate is seen at the HTTP doors: they refuse every caller"
+    if settings.callers.principals:
+        yield ("callers", "principals"), unseen
+    for name, gateway in settings.gateways.items():
+        if gateway.callers is not None and gateway.callers.principals:
+            yield ("gateways", name, "callers", "principals"), f"{unseen} of this gateway"
+
+
 def _not_built(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     listen = data.get("listen") or {}
-    for key, what in (("http", "the forward-auth doors are"), ("admin", "the admin address is")):
-        if key in listen:
-            yield ("listen", key), f"{what} not built yet; nothing listens there"
-    if (data.get("denial") or {}).get("body") == "html":
-        yield ("denial", "body"), "html is not built yet; clients get JSON"
+    if "admin" in listen:
+        yield ("listen", "admin"), "the admin address is not built yet; nothing listens there"
     if "decisionLog" in data:
         yield ("decisionLog",), "the decision log is not built yet; nothing is written"
     if "admin" in data:
