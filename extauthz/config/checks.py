@@ -56,14 +56,19 @@ def _hosts(data: dict[str, Any]) -> Found:
 
 
 def _peer_caller(data: dict[str, Any]) -> Found:
-    if any(address.startswith(UNIX_PREFIX) for address in _texts(_get(data, "listen", "grpc"))):
+    doors = [
+        door
+        for door in ("grpc", "http")
+        if any(address.startswith(UNIX_PREFIX) for address in _texts(_get(data, "listen", door)))
+    ]
+    if doors:
         for gateway, value in _gateways(data).items():
             if value.get("peer") == "caller":
                 yield (
                     ("gateways", gateway, "peer"),
                     (
-                        "`caller` needs the caller's address, which a unix socket does not have: let listen.grpc be "
-                        "a TCP address, or use `source`"
+                        "`caller` needs the caller's address, which a unix socket does not have: let "
+                        f"listen.{' and listen.'.join(doors)} be a TCP address, or use `source`"
                     ),
                 )
 
