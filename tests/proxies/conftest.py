@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.stage import Stage, running_stage
 from support.world import Way, World, running_world
 
 
@@ -32,3 +33,17 @@ def way(world: World, request: pytest.FixtureRequest) -> Way:
 def way1(world: World, request: pytest.FixtureRequest) -> Way:
     """Each header encoding, for clients that can only speak HTTP/1.1."""
     return Way(world, request.param, 1)
+
+
+@pytest.fixture(scope="module")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Envoy, a scripted authorizer and a Gateway; in `stage` the Gateway has seen nothing yet."""
+    with running_stage(tmp_path_factory.mktemp("stage")) as found:
+        yield found
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Stage:
+    """Envoy, a scripted authorizer that allows everything, and a Gateway that has seen nothing yet."""
+    shared_stage.gateway.clear()
+    return shared_stage

@@ -73,8 +73,7 @@ def staged(directory: Path, processes: int = 1) -> Iterator[tuple[Front, list[Se
         ]
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
         endpoints = [service.address for service in services]
-        # A long time for a Check: a refusal here is never one for a machine that is slow.
-        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints, timeout=8.0))
+        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints))
         yield front, services, gateway
 
 

@@ -109,16 +109,16 @@ def test_a_copy_announced_as_a_trailer_does_not_arrive(way: Way, name: str) -> N
     assert is_ours(arrived)
 
 
-@pytest.mark.parametrize("front", [{}, {"underscores": "allow"}], ids=["refused-by-envoy", "refused-by-extauthz"])
 @pytest.mark.parametrize("name", [*STAMPED, "x-forwarded-user"])
-def test_an_alias_with_underscores_is_refused(way: Way, name: str, front: dict[str, str]) -> None:
+def test_an_alias_with_underscores_is_refused(way: Way, name: str) -> None:
     for alias in (name.replace("-", "_"), name.replace("-", "_", 1)):
-        answer = way.send([*IDENTITY, (alias, FORGED)], front=front)
-        if front:
-            assert kept_out(way, answer, "header_alias_refused")
-        else:
-            assert answer.status == (400 if way.version == 1 else 0)
-            assert way.world.arrived() == []
+        answer = way.send([*IDENTITY, (alias, FORGED)], front={"underscores": "allow"})
+        assert kept_out(way, answer, "header_alias_refused")
+
+
+def test_an_alias_with_underscores_does_not_even_come_to_be_asked_about(way: Way) -> None:
+    assert way.send([*IDENTITY, ("x_authz_user", FORGED)]).status == (400 if way.version == 1 else 0)
+    assert way.world.arrived() == []
 
 
 @pytest.mark.parametrize("sign", [".", "!", "~", "'", "*", "+", "|", "`", "^", "$", "%", "&", "#"])

@@ -172,6 +172,13 @@ class _Connection:
         self._writer = writer
 
     async def serve(self) -> None:
+        try:
+            await self._serve()
+        except ValueError:  # what came is no HTTP
+            self._writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            await self._writer.drain()
+
+    async def _serve(self) -> None:
         while True:
             head = await self._reader.readuntil(b"\r\n\r\n")
             arrived = _parse_head(self._gateway.name, head)
@@ -216,8 +223,7 @@ class _Connection:
                 protocol.send_response(protocol.accept(event))
         if protocol.state is State.OPEN:
             protocol.send_text(json.dumps(arrived.as_json()).encode())
-        await self._flush(protocol)
-        while protocol.state is not State.CLOSED:
+        while await self._flush(protocol):
             data = await self._reader.read(65_536)
             if data:
                 protocol.receive_data(data)
@@ -228,17 +234,13 @@ class _Connection:
                     protocol.send_text(event.data)
                 elif isinstance(event, Frame) and event.opcode is Opcode.BINARY:
                     protocol.send_binary(event.data)
-            await self._flush(protocol)
-            if not data:
-                return
 
-    async def _flush(self, protocol: ServerProtocol) -> None:
-        for data in protocol.data_to_send():
-            if data:
-                self._writer.write(data)
-            else:  # the protocol asks for the end of the stream
-                self._writer.write_eof()
+    async def _flush(self, protocol: ServerProtocol) -> bool:
+        """Write what there is to write; False where the protocol has come to the end of the connection."""
+        parts = protocol.data_to_send()
+        self._writer.write(b"".join(parts))
         await self._writer.drain()
+        return b"" not in parts and protocol.state is not State.CLOSED
 
 
 def _parse_head(gateway: str, head: bytes) -> Arrived:

@@ -35,7 +35,8 @@ def running_front(
         extauthz=tuple(extauthz),
         listen=f"127.0.0.1:{port}",
         admin=f"127.0.0.1:{admin}",
-        **{"health_interval": 0.5, **settings},
+        # Long enough that a slow machine is no failure, and quick to notice what a test does.
+        **{"timeout": 5.0, "health_interval": 0.5, **settings},
     )
     directory.mkdir(parents=True, exist_ok=True)
     with running_envoy(render(chosen), admin_port=admin, directory=directory) as program:
