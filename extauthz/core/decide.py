@@ -8,7 +8,7 @@ from extauthz.core.decision import Allow, Decision, Deny, Shadowed
 from extauthz.core.policy import Policy
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Caller, Request
-from extauthz.core.rulesets import ADMISSION, COMPLETION
+from extauthz.core.rulesets import ADMISSION
 from extauthz.core.steps import CALLER, READABLE, Evaluation, Step
 
 Observe = Callable[[Step, Evaluation, Reason | None], None]
@@ -28,9 +28,8 @@ def decide(policy: Policy, request: Request, observe: Observe | None = None) -> 
     e = Evaluation(policy, request)
     denial = _first_failure(e, ADMISSION, observe)
     if denial is None:
-        # An explanation tells every step of the ruleset; a decision leaves out those that nothing can fail.
-        steps = e.gateway.asked if observe is None else e.gateway.ruleset.steps
-        denial = _first_failure(e, steps, observe) or _first_failure(e, COMPLETION, observe)
+        # An explanation tells every step; a decision leaves out those that nothing can fail.
+        denial = _first_failure(e, e.gateway.asked if observe is None else e.gateway.ruleset.whole, observe)
     if denial is not None:
         shadow = denial.gateway is not None and denial.gateway.shadow and denial.reason.shadowed
         return Shadowed(gateway=e.gateway, denial=denial) if shadow else denial

@@ -85,7 +85,7 @@ class Gateway:
         local_interfaces: This host's own addresses; None if they could not be read.
         output_headers: The names that an allow sets besides `user_header`, in the file's order.
         reads: The headers whose values the ruleset looks at.
-        asked: The ruleset's steps that some request could fail here; the others are settled by the configuration.
+        asked: The steps that some request could fail here; the others are settled by the configuration.
         protected: The names that no client may set, neither by name nor by alias.
     """
 
@@ -118,7 +118,7 @@ class Gateway:
         protected = frozenset(name for name in (*self.output_headers, self.user_header) if name)
         reads = dict.fromkeys(name for step in self.ruleset.steps for name in step.reads(self))
         object.__setattr__(self, "reads", tuple(reads))
-        object.__setattr__(self, "asked", tuple(step for step in self.ruleset.steps if not step.settled(self)))
+        object.__setattr__(self, "asked", tuple(step for step in self.ruleset.whole if not step.settled(self)))
         object.__setattr__(self, "protected", protected)
         object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
 

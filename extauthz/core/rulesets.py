@@ -21,6 +21,11 @@ class Ruleset:
     allow_loopback: bool
     steps: tuple[Step, ...]
 
+    @property
+    def whole(self) -> tuple[Step, ...]:
+        """All that is asked about a request once its gateway is known."""
+        return (*GATEWAY_ADMISSION, *self.steps, *COMPLETION)
+
 
 STANDARD: Final = Ruleset(
     name="standard",
@@ -72,6 +77,8 @@ OPENCLAW_2026_9: Final = Ruleset(
 
 RULESETS: Final = {ruleset.name: ruleset for ruleset in (STANDARD, OPENCLAW_2026_2, OPENCLAW_2026_9)}
 
-# What comes before any ruleset, in this order, and after each.
-ADMISSION: Final = (steps.CALLER, steps.GATEWAY, steps.GATEWAY_CALLER, steps.ALIAS, steps.READABLE)
+# What comes before any ruleset, in this order: first until the gateway is known, then under that gateway.
+ADMISSION: Final = (steps.CALLER, steps.GATEWAY)
+GATEWAY_ADMISSION: Final = (steps.GATEWAY_CALLER, steps.ALIAS, steps.READABLE)
+# What comes after any ruleset.
 COMPLETION: Final = (steps.STATABLE,)

@@ -290,14 +290,21 @@ def _lists_origins(gateway: "Gateway") -> bool:
 
 def _statable(e: Evaluation) -> Reason | None:
     user = e.user
-    # A character has four bytes at most in UTF-8: most users need no second look.
-    too_long = len(user) * 4 > LONGEST_USER_BYTES and len(user.encode()) > LONGEST_USER_BYTES
+    # A character has four bytes at most in UTF-8, and no control character is printable: most users pass at one look.
+    if user.isprintable() and len(user) * 4 <= LONGEST_USER_BYTES:
+        return None
+    too_long = len(user.encode()) > LONGEST_USER_BYTES
     return reasons.REQUEST_MALFORMED if too_long or has_control(user) else None
 
 
 CALLER: Final = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))
 GATEWAY: Final = Step("gateway", _gateway, (reasons.GATEWAY_UNKNOWN,))
-GATEWAY_CALLER: Final = Step("gateway_caller", _gateway_caller, (reasons.CALLER_NOT_ALLOWED,))
+GATEWAY_CALLER: Final = Step(
+    "gateway_caller",
+    _gateway_caller,
+    (reasons.CALLER_NOT_ALLOWED,),
+    settled=lambda gateway: gateway.callers is None,
+)
 ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
 READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
 
