@@ -65,9 +65,9 @@ class FixedKeys:
         """Return the keys."""
         return self._keys
 
-    def look_again(self) -> bool:
-        """Tell that there is nothing to look at."""
-        return False
+    def look_again(self, reads: int) -> bool:
+        """Tell whether there is more to see than at that read; there never is."""
+        return self.reads > reads
 
     def wait(self, reads: int) -> None:
         """Return at once."""
@@ -120,16 +120,21 @@ class KeyCache:
             return None
         return self._keys
 
-    def look_again(self) -> bool:
+    def look_again(self, reads: int) -> bool:
         """Ask for a read, because of an unknown kid or for want of keys. Never waits.
 
+        Args:
+            reads: What `reads` was when the keys were looked at.
+
         Returns:
-            Whether one is under way now; False where the last was too short a while ago.
+            Whether the source was read since, or is being read; False where it was read too short a while ago.
         """
         self.current()
         now = self._monotonic()
         between = self._times.retry if self._keys is None else self._times.unknown_kid
         with self._read:
+            if self.reads > reads:
+                return True
             if self._closed.is_set():
                 return False
             if self._wake.is_set():

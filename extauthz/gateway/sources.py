@@ -103,7 +103,8 @@ class _FromHttp:
         try:
             return self._get(connection, time.monotonic() + self._timeout)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = f"took longer than {self._timeout} s" if late.is_set() else f"failed: {type(error).__name__}"
+            slow = late.is_set() or isinstance(error, TimeoutError)
+            why = f"took longer than {self._timeout} s" if slow else f"failed: {type(error).__name__}"
             raise JwksError(f"{self._where}: the fetch {why}") from error
         finally:
             watch.cancel()

@@ -132,10 +132,9 @@ class StampVerifier:
         Raises:
             JwksError: if there are no keys.
         """
-        if self._keys.current() is None:
-            reads = self._keys.reads
-            if self._keys.look_again():
-                self._keys.wait(reads)
+        reads = self._keys.reads
+        if self._keys.current() is None and self._keys.look_again(reads):
+            self._keys.wait(reads)
         if self._keys.current() is None:
             raise JwksError(getattr(self._keys, "fault", None) or "the JWKS cannot be read")
 
@@ -233,9 +232,7 @@ class StampVerifier:
         self.close()
 
     def _may_help(self, refusal: StampRefused, reads: int) -> bool:
-        # A read may have come between our look at the keys and now.
-        wants_key = refusal.reason in {"stamp_key_unknown", "stamp_keys_unavailable"}
-        return wants_key and (self._keys.reads > reads or self._keys.look_again())
+        return refusal.reason in {"stamp_key_unknown", "stamp_keys_unavailable"} and self._keys.look_again(reads)
 
     def _verify(self, stamp: str, seen: Seen) -> Identity:
         try:
