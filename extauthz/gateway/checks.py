@@ -7,6 +7,7 @@ No keys are fetched here and no clock is read.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
@@ -24,7 +25,6 @@ HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
 _TEXT_CLAIMS: Final = ("iss", "aud", "sub", "jti", "prx")
 _NO_HEADER_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_SHOWN: Final = 120
-_SHOWN_BITS: Final = 64
 _MAX_TIME: Final = 10**12  # Unix seconds, in 30,000 years
 
 
@@ -34,9 +34,15 @@ class Check(NamedTuple):
     name: str
     passed: bool | None
     """None: it was not checked, because there was nothing to compare it with."""
-    detail: str
     reason: str
     """Why the stamp is refused if it did not pass; a key of `REASONS`."""
+    template: str
+    values: tuple[object, ...] = ()
+
+    @property
+    def detail(self) -> str:
+        """What was seen and what was wanted, safe for a log. Written out only when asked for: most checks pass."""
+        return self.template.format(*map(show, self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +69,30 @@ class Seen:
 def header_checks(token: Token, policy: Policy) -> Iterator[Check]:
     """Look at the protected header, before any key is chosen by it."""
     header = token.header
-    strange = ", ".join(sorted(header.keys() - HEADER_MEMBERS))
-    yield Check("header", not strange, f"has {show(strange)}" if strange else "alg, kid and typ only", "stamp_header")
+    strange = header.keys() - HEADER_MEMBERS
+    yield Check("header", not strange, "stamp_header", "alg, kid and typ only; also there: {}", (strange,))
     algorithm = header.get("alg")
     pinned = isinstance(algorithm, str) and algorithm in policy.algorithms
-    yield Check(
-        "alg", pinned, f"{show(algorithm)}; accepted: {', '.join(sorted(policy.algorithms))}", "stamp_algorithm"
-    )
+    yield Check("alg", pinned, "stamp_algorithm", "{}; accepted: {}", (algorithm, policy.algorithms))
     kind = header.get("typ")
-    yield Check("typ", kind == TYPE, f"{show(kind)}; wanted {TYPE}", "stamp_type")
+    yield Check("typ", kind == TYPE, "stamp_type", "{}; wanted {}", (kind, TYPE))
     kid = header.get("kid")
-    yield Check("kid", is_kid(kid), f"{show(kid)}; wanted an RFC 7638 thumbprint", "stamp_header")
+    yield Check("kid", is_kid(kid), "stamp_header", "{}; wanted an RFC 7638 thumbprint", (kid,))
 
 
 def signature_checks(token: Token, keys: Keys | None) -> Iterator[Check]:
     """Choose the key by its `kid` among the published ones, and check the signature. Ends where there is no key."""
     if keys is None:
-        yield Check("key", passed=False, detail="there are no keys to verify with", reason="stamp_keys_unavailable")
+        yield Check("key", passed=False, reason="stamp_keys_unavailable", template="there are no keys to verify with")
         return
     kid = token.header.get("kid")
     key = keys.get(kid) if isinstance(kid, str) else None
     if key is None:
-        yield Check("key", passed=False, detail=f"published: {', '.join(keys)}", reason="stamp_key_unknown")
+        yield Check("key", passed=False, reason="stamp_key_unknown", template="{}; published: {}", values=(kid, keys))
         return
     same = token.header.get("alg") == key.algorithm
-    yield Check("key", same, f"published, for {key.algorithm}", "stamp_algorithm")
-    yield Check("signature", same and key.verify(token.signature, token.signed), "of this key", "stamp_signature")
+    yield Check("key", same, "stamp_algorithm", "published, for {}", (key.algorithm,))
+    yield Check("signature", same and key.verify(token.signature, token.signed), "stamp_signature", "of this key")
 
 
 def claim_checks(claims: Mapping[str, Any], policy: Policy) -> Iterator[Check]:
@@ -97,25 +101,25 @@ def claim_checks(claims: Mapping[str, Any], policy: Policy) -> Iterator[Check]:
     wrong += [name for name in ("iat", "exp") if not _is_time(claims.get(name))]
     wrong += [name for name in BINDINGS.values() if not isinstance(claims.get(name, ""), str)]
     wrong += [] if _is_time(claims.get("nbf", 0)) else ["nbf"]
-    yield Check("claims", not wrong, f"missing or not of its type: {', '.join(wrong) or 'none'}", "stamp_claims")
+    yield Check("claims", not wrong, "stamp_claims", "missing or not of its type: {}", (wrong,))
     issuer, audience = claims.get("iss"), claims.get("aud")
-    yield Check("iss", issuer == policy.issuer, f"{show(issuer)}; wanted {policy.issuer}", "stamp_issuer")
-    yield Check("aud", audience == policy.audience, f"{show(audience)}; wanted {policy.audience}", "stamp_audience")
+    yield Check("iss", issuer == policy.issuer, "stamp_issuer", "{}; wanted {}", (issuer, policy.issuer))
+    yield Check("aud", audience == policy.audience, "stamp_audience", "{}; wanted {}", (audience, policy.audience))
     begin, end = claims.get("iat"), claims.get("exp")
     if _is_time(begin) and _is_time(end):
         lives = 0 < end - begin <= MAX_LIFETIME_SECONDS
-        yield Check("lifetime", lives, f"{end - begin} s; at most {MAX_LIFETIME_SECONDS}", "stamp_lifetime")
-    missing = [name for name in sorted(policy.require) if BINDINGS[name] not in claims]
-    yield Check("bindings", not missing, f"required but not bound: {', '.join(missing)}", "stamp_binding_missing")
+        yield Check("lifetime", lives, "stamp_lifetime", "{} s; at most {}", (end - begin, MAX_LIFETIME_SECONDS))
+    missing = [name for name in policy.require if BINDINGS[name] not in claims]
+    yield Check("bindings", not missing, "stamp_binding_missing", "required but not bound: {}", (missing,))
 
 
 def time_checks(claims: Mapping[str, Any], policy: Policy, now: float) -> Iterator[Check]:
     """Look at the clock; `now` is in Unix seconds."""
-    begins = max(claims["iat"], claims.get("nbf", claims["iat"]))
-    ahead = begins - now
-    yield Check("iat", ahead <= policy.leeway, f"{_span(-ahead)} ago; {policy.leeway} s leeway", "stamp_not_yet_valid")
+    age = now - max(claims["iat"], claims.get("nbf", 0))
+    leeway = policy.leeway
+    yield Check("iat", age >= -leeway, "stamp_not_yet_valid", "signed {} s ago; leeway {} s", (age, leeway))
     left = claims["exp"] - now
-    yield Check("exp", left > -policy.leeway, f"in {_span(left)}; {policy.leeway} s leeway", "stamp_expired")
+    yield Check("exp", left > -leeway, "stamp_expired", "ends in {} s; leeway {} s", (left, leeway))
 
 
 def binding_checks(claims: Mapping[str, Any], seen: Seen) -> Iterator[Check]:
@@ -130,24 +134,20 @@ def binding_checks(claims: Mapping[str, Any], seen: Seen) -> Iterator[Check]:
 
 def _compare(name: str, bound: str, actual: str | None, reason: str) -> Check:
     passed = None if actual is None else bound == actual
-    return Check(name, passed, f"{show(bound)}; the request's: {show(actual)}", reason)
+    return Check(name, passed, reason, "{}; the request's: {}", (bound, actual))
 
 
 def show(value: object) -> str:
     """Write a value that came from outside so that it is safe in a log: short, and ASCII without control characters."""
-    if value is None:
-        return "none"
     if isinstance(value, str):
         safe = value.encode("unicode_escape").decode("ascii")
         return safe if len(safe) <= _MAX_SHOWN else f"{safe[:_MAX_SHOWN]}..."
+    if isinstance(value, Collection) and all(isinstance(item, str) for item in value):
+        return show(", ".join(sorted(value))) if value else "none"
     # Python refuses to write a very long number out.
-    if isinstance(value, int) and value.bit_length() < _SHOWN_BITS:
-        return str(value)
-    return f"a {type(value).__name__}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if abs(seconds) < _MAX_TIME else "very many seconds"
+    if isinstance(value, int | float) and abs(value) < _MAX_TIME:
+        return f"{value:.0f}"
+    return "none" if value is None else f"a {type(value).__name__}"
 
 
 def _is_time(value: object) -> TypeGuard[int]:

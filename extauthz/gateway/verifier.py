@@ -207,7 +207,7 @@ class StampVerifier:
         try:
             self.load()
         except JwksError as error:
-            checks.append(Check("jwks", passed=False, detail=str(error), reason="stamp_keys_unavailable"))
+            checks.append(Check("jwks", None, "stamp_keys_unavailable", "{}", (str(error),)))
         try:
             token = parse_token(stamp)
             checks += header_checks(token, self._policy)
@@ -218,7 +218,7 @@ class StampVerifier:
                 checks += time_checks(claims, self._policy, self._clock())
                 checks += binding_checks(claims, Seen(method, host, path))
         except StampRefused as refusal:
-            checks.append(Check("form", passed=False, detail=refusal.detail, reason=refusal.reason))
+            checks.append(Check("form", passed=False, reason=refusal.reason, template="{}", values=(refusal.detail,)))
         return checks
 
     def close(self) -> None:
