@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from extauthz.gateway import StampVerifier
+import pytest
+
+from extauthz.gateway import REASONS, Identity, StampRefused, StampVerifier
 from extauthz.stamp.claims import Algorithm, encode_segment
 from extauthz.stamp.keyfile import new_key
 
@@ -68,3 +70,20 @@ class Forge:
         """Make a verifier that knows this key, at the time of the stamps."""
         all_options: dict[str, Any] = {"audience": GATEWAY, "clock": Clock(), **options}
         return StampVerifier(all_options.pop("jwks", self.jwks), **all_options)
+
+
+FORGE = Forge()
+OTHER = Forge()
+
+
+def refusal(stamp: str, verifier: StampVerifier | None = None, **request: Any) -> str:
+    seen = {"method": "GET", "host": HOST, "path": "/"} | request
+    with pytest.raises(StampRefused) as raised:
+        (verifier or FORGE.verifier()).verify(stamp, **seen)
+    assert raised.value.reason in REASONS
+    assert not stamp or stamp not in str(raised.value)
+    return raised.value.reason
+
+
+def identity(stamp: str, verifier: StampVerifier | None = None, **request: Any) -> Identity:
+    return (verifier or FORGE.verifier()).verify(stamp, **({"method": "GET", "host": HOST, "path": "/"} | request))
