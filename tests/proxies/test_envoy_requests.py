@@ -1,12 +1,13 @@
 """Requests that two programs would read differently: real Envoy refuses them, or makes them one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from extauthz.proxies.envoy import STAMPED_HEADERS
 from support.clients import Response, http1, http2, raw
-from support.stage import Stage
+from support.stage import Stage, running_stage
 
 Send = Callable[..., Response]
 BOTH = pytest.mark.parametrize("send", [http1, http2], ids=["http1", "http2"])
@@ -57,12 +58,52 @@ def test_a_body_whose_length_is_named_in_connection_still_ends_where_it_ends(sta
 
 @BOTH
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.7"])
-def test_envoys_own_headers_are_nobodys_to_send(stage: Stage, send: Send, source: str) -> None:
+def test_what_only_envoy_may_say_is_nobodys_to_send(stage: Stage, send: Send, source: str) -> None:
     names = ["x-envoy-original-path", "x-envoy-upstream-rq-timeout-ms", "x-envoy-internal", "X-Envoy-Anything"]
+    names.append("x-forwarded-client-cert")
     fields = [(name.lower() if send is http2 else name, "1") for name in names]
     assert send(stage.port, fields, source=source).status == 200
     (arrived,) = stage.gateway.arrived
-    assert [name for name, _ in arrived.headers if name.startswith("x-envoy")] == []
+    assert not [name for name, _ in arrived.headers if name.startswith(("x-envoy", "x-forwarded-client"))]
+
+
+@BOTH
+def test_a_request_full_of_headers_cannot_crowd_out_the_stamps(stage: Stage, send: Send) -> None:
+    # With four stamps more it would have more headers than Envoy lets through: an error, not a pass without them.
+    seen = set()
+    for count in range(80, 100):
+        stage.gateway.clear()
+        answer = send(stage.port, [(f"x-{number}", "1") for number in range(count)])
+        seen.add(answer.status)
+        assert [one.values("x-authz-stamp") for one in stage.gateway.arrived] == [["ours"]] * (answer.status == 200)
+    assert {200, 500} <= seen <= {200, 500, 431, 0}
+
+
+@BOTH
+def test_a_request_full_of_bytes_cannot_crowd_out_the_stamps(stage: Stage, send: Send) -> None:
+    seen = set()
+    for missing in (2000, 800, 600, 400, 300, 200, 100):
+        stage.gateway.clear()
+        answer = send(stage.port, [("x-long", "a" * (60 * 1024 - missing))])
+        seen.add(answer.status)
+        assert [one.values("x-authz-stamp") for one in stage.gateway.arrived] == [["ours"]] * (answer.status == 200)
+    assert {200, 500} <= seen <= {200, 500, 431, 0}
+
+
+@pytest.mark.parametrize(("hops", "proto"), [(0, "http"), (1, "https")])
+def test_x_forwarded_proto_is_kept_only_where_a_proxy_in_front_is_trusted_with_it(
+    tmp_path: Path, hops: int, proto: str
+) -> None:
+    with running_stage(tmp_path, trusted_hops=hops) as stage:
+        headers = [("x-forwarded-proto", "https"), ("x-forwarded-for", "203.0.113.10")]
+        assert http1(stage.port, headers, source="127.0.0.7").status == 200
+        assert http1(stage.port, source="127.0.0.7").status == 200
+    with_it, without = stage.gateway.arrived
+    assert with_it.values("x-forwarded-proto") == [proto]
+    # The peer is appended, whoever it is, and Envoy names a scheme of its own where nobody does.
+    assert with_it.values("x-forwarded-for") == ["203.0.113.10,127.0.0.7"]
+    assert without.values("x-forwarded-for") == ["127.0.0.7"]
+    assert without.values("x-forwarded-proto") == ["http"]
 
 
 @BOTH
