@@ -26,10 +26,6 @@ from extauthz.wire.reflected import SERVICE, descriptor_pool
 
 METHOD: Final = "Check"
 
-# Threads that run decisions. They share one interpreter lock: more than a few only wait for each other, but a
-# caller that opens a call and sends nothing holds one.
-WORKER_THREADS: Final = 16
-
 _HEALTH_SERVICES: Final = ("", SERVICE)
 _REMEMBERED_PEERS: Final = 1024
 
@@ -64,7 +60,9 @@ class GrpcDoor:
         self.endpoints: tuple[Endpoint, ...] = ()
         self._settings: Final = settings
         self._sockets: Final[list[Path]] = []
-        self._executor: Final = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="extauthz-check")
+        # A thread for each call at once, started when it is needed: a caller that opens a call and sends nothing holds
+        # its own thread and never another's turn.
+        self._executor: Final = ThreadPoolExecutor(settings.most_calls, thread_name_prefix="extauthz-check")
         self._server: Final = grpc.server(
             self._executor,
             maximum_concurrent_rpcs=settings.most_calls,

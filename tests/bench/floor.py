@@ -6,10 +6,11 @@ from typing import Any
 
 import grpc
 
-from extauthz.doors.envoy_grpc import METHOD, WORKER_THREADS
+from extauthz.doors.envoy_grpc import METHOD
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.reflected import SERVICE
 
+CALLS = 1000
 _ANSWER = pb.CheckResponse(ok_response=pb.OkHttpResponse()).SerializeToString()
 
 
@@ -20,7 +21,7 @@ def _handle(message: bytes, _context: grpc.ServicerContext) -> bytes:
 
 def main() -> None:
     """Serve on the port given, until killed."""
-    server = grpc.server(ThreadPoolExecutor(WORKER_THREADS), maximum_concurrent_rpcs=1000)
+    server = grpc.server(ThreadPoolExecutor(CALLS), maximum_concurrent_rpcs=CALLS)
     handler: Any = grpc.unary_unary_rpc_method_handler(_handle)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
     server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
