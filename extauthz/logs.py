@@ -12,15 +12,19 @@ import structlog
 def configure_logs() -> None:
     """Set up structlog for a service; called once by the commands that run one."""
     terminal = sys.stderr.isatty()
+    # Tracebacks without the variables of their frames, which structlog shows by default: these hold whole requests.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if terminal
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if not terminal:
-        processors.append(structlog.processors.dict_tracebacks)
+        transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors.append(structlog.processors.ExceptionRenderer(transform))
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
