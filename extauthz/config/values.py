@@ -43,15 +43,26 @@ NEVER_SET: Final = frozenset(
 )
 NEVER_SET_PREFIX: Final = "x-envoy-"
 
+# A required header's name is sent as part of a reason, and Envoy takes no value over 16 KiB: far below that.
+LONGEST_HEADER_NAME_CHARACTERS: Final = 256
+
 
 def check_header_name(name: str) -> str:
     """Check a name under which a header is sent to the Gateway."""
     trimmed = trim(name)
+    _check_length(name)
     if not _TOKEN.fullmatch(trimmed):
         raise ValueError(f"{name!r} is no header name: letters, digits and - are wanted (RFC 9110)")
     if fold(trimmed) in NEVER_SET or fold(trimmed).startswith(NEVER_SET_PREFIX):
         raise ValueError(f"{name!r} steers the proxy or the connection and is never set: choose a name of your own")
     return name
+
+
+def _check_length(name: str) -> None:
+    if len(name) > LONGEST_HEADER_NAME_CHARACTERS:
+        raise ValueError(
+            f"{name[:40]!r}... has {len(name)} characters: a header name has {LONGEST_HEADER_NAME_CHARACTERS} at most"
+        )
 
 
 def _check_user_header(name: str) -> str:
@@ -60,6 +71,7 @@ def _check_user_header(name: str) -> str:
 
 
 def _check_required_header(name: str) -> str:
+    _check_length(name)
     if has_control(name):
         raise ValueError(f"{name!r} holds a control character: no header has such a name")
     return name
