@@ -1,5 +1,6 @@
 """Who is behind the proxy: forwarded evidence and the client's address (rules.md, "Step 3 and 11")."""
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -7,6 +8,7 @@ from extauthz.core.address import LONGEST_ADDRESS_CHARACTERS, REMEMBERED_ADDRESS
 from extauthz.core.request import Headers
 from extauthz.core.text import trim
 
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<four>[0-9.]+)):[0-9]{1,5}", re.ASCII)
 _FORWARDED: Final = frozenset({"forwarded", "x-real-ip"})
 _FORWARDED_PREFIX: Final = "\nx-forwarded-"
 _TAILSCALE_PREFIX: Final = "\ntailscale-"
@@ -65,9 +67,6 @@ def _hop(entry: str) -> Address | None:
 @lru_cache(maxsize=REMEMBERED_ADDRESSES)
 def _parse_hop(entry: str) -> Address | None:
     entry = trim(entry)
-    if entry.startswith("[") and "]" in entry:
-        return parse_address(entry[1 : entry.find("]")])
-    host, colon, _ = entry.partition(":")
-    if colon and "." in host and entry.count(":") == 1:
-        return parse_address(host)
-    return parse_address(entry)
+    # Only a number is a port: "192.0.2.1:80,eve" in X-Real-IP is two headers run together, and no address.
+    with_port = _WITH_PORT.fullmatch(entry)
+    return parse_address((with_port["bracketed"] or with_port["four"]) if with_port is not None else entry)
