@@ -51,7 +51,9 @@ def decode(message: bytes, caller: Caller) -> Request:
     http = request.http
     raw = http.HasField("header_map") and len(http.header_map.headers) > 0
     headers = _from_raw(http, len(message)) if raw else _from_map(http, len(message))
-    return Request(caller, gateway, source, http.method, http.host, http.path, headers)
+    # Envoy tells the host apart from the headers; who asks in its place may not.
+    host = http.host or (headers.read("host") or b"").decode(errors="replace")
+    return Request(caller, gateway, source, http.method, host, http.path, headers)
 
 
 def _from_map(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
