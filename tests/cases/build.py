@@ -1,10 +1,12 @@
 """From a gateway as it is configured and a request as it is written down to what the code under test takes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
+from extauthz.authorizer import Authorizer, Stamper
 from extauthz.config.compile import compile_policy
 from extauthz.config.load import Loaded, loads
 from extauthz.core.address import Address, parse_address
@@ -13,6 +15,7 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
+from extauthz.service import make_snapshot
 
 LOOPBACK = Caller(parse_address("127.0.0.1"))
 UNIX = Caller(None, unix=True)
@@ -105,3 +108,33 @@ def told(decision: Decision) -> str:
 def ask(policy: Policy, **request: Any) -> str:
     """Decide about a request and tell how it went."""
     return told(decide(policy, request_of(**request)))
+
+
+def authorizer_of(gateways: Mapping[str, Any], stamper: Stamper | None = None, **sections: Any) -> Authorizer:
+    """Return what answers bytes under a file with these gateways; without a stamper, allows have no stamp."""
+    return Authorizer(replace(make_snapshot(load_gateways(gateways, **sections)), stamper=stamper))
+
+
+class CountingStamper:
+    """Signs by numbering, and remembers what it was asked to sign."""
+
+    def __init__(self) -> None:
+        self.signed: list[dict[str, str]] = []
+
+    def stamp(self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str) -> str:
+        """Return a text that no other call got."""
+        claims = {"gateway": gateway, "user": user, "peer": peer, "method": method, "host": host, "path": path}
+        self.signed.append(claims)
+        return f"stamp.{len(self.signed)}"
+
+
+class FailingStamper:
+    """Cannot sign."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def stamp(self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str) -> str:
+        """Raise what it was made with."""
+        del gateway, user, peer, method, host, path
+        raise self._error

@@ -43,6 +43,12 @@ def _client(forwarded_for: str | None, real_ip: str | None = None, peer: str = "
         ('"203.0.113.9"', None),
         ("0177.0.0.1", None),
         ("2001:db8::9:", None),
+        ("203.0.113.9:", None),
+        ("203.0.113.9:http", None),
+        ("203.0.113.9:80:80", None),
+        ("[2001:db8::9]443", None),
+        ("[2001:db8::9]:443 evil", None),
+        ("[[2001:db8::9]]:443", None),
         ("", None),
         (None, None),
         ("x" * 100_000, None),
@@ -61,7 +67,9 @@ def test_untrusted_peer_is_the_client_whatever_it_claims() -> None:
 def test_real_ip_is_what_it_is_and_one_address_only() -> None:
     assert _client(None, "10.0.0.7") == "10.0.0.7"  # trusted entries are not passed over here
     assert _client(None, "127.0.0.1") == "127.0.0.1"
-    assert _client(None, "203.0.113.9, 203.0.113.10") is None
+    # Two headers run together are no address, with a port neither.
+    for two in ("203.0.113.9, 203.0.113.10", "203.0.113.9:80,eve", "[2001:db8::9],eve", "[2001:db8::9]:80,eve"):
+        assert _client(None, two) is None
     assert _client("203.0.113.9", "203.0.113.10") == "203.0.113.9"
 
 
