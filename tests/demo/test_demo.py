@@ -1,0 +1,60 @@
+"""`make run`, as a person meets it: what is printed is run in a shell, and each line does what it says."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.process import Program, require_program, running, wait_until
+
+ROOT = Path(__file__).parents[2]
+LINE = re.compile(r"^# (?P<title>.+)\n# (?P<expect>\d{3}.*)\n(?P<command>curl .+)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The demonstration, ready."""
+    require_program("envoy")
+    require_program("curl")
+    log = tmp_path_factory.mktemp("demo") / "demo.log"
+    argv = [sys.executable, "-m", "extauthz.cli", "demo", "--config", str(ROOT / "config" / "extauthz.yaml")]
+    with running(argv, log=log) as program:
+        program.wait_ready(lambda: "Ctrl-C stops all." in program.log_text(), 60)
+        yield program
+
+
+def _outcome(command: str) -> str:
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, check=False).stdout
+    status = answer.split(b" ", 2)[1].decode()
+    reason = re.search(rb"^x-authz-reason: (\S+)", answer, re.MULTILINE)
+    return f"{status} {reason[1].decode()}" if reason is not None else status
+
+
+def test_every_line_that_is_printed_does_what_it_says(demo: Program) -> None:
+    lines = [found.groupdict() for found in LINE.finditer(demo.log_text())]
+    assert len(lines) >= 12
+    wrong = {line["title"]: outcome for line in lines if (outcome := _outcome(line["command"])) != line["expect"]}
+    assert wrong == {}
+
+
+def test_the_spoofing_line_shows_the_gateway_what_was_stamped_and_not_what_was_forged(demo: Program) -> None:
+    line = next(found for found in LINE.finditer(demo.log_text()) if "spoofing" in found["title"])
+    answer = subprocess.run(["sh", "-c", line["command"]], capture_output=True, check=True, text=True).stdout
+    assert '["x-authz-user", "nick@example.com"]' in answer
+    assert '["x-authz-gateway", "openclaw"]' in answer
+    assert "admin@example.com" not in answer
+    assert "forged" not in answer
+
+
+def test_ctrl_c_stops_everything_that_was_started(demo: Program) -> None:
+    children = psutil.Process(demo.pid).children(recursive=True)
+    assert len(children) >= 4
+    demo.signal(signal.SIGINT)
+    assert demo.wait_end() == 0
+    wait_until(lambda: not any(child.is_running() for child in children), "all programs are gone")
+    assert demo.log_text().rstrip().endswith("Stopped.")
