@@ -1,0 +1,347 @@
+"""What a client does to the HTTP server itself: too much, too slowly, or so that two would read it differently.
+
+Whatever the server cannot read is a denial, and never a 5xx, which a proxy may take for an error and let pass.
+"""
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extauthz.authorizer import Authorizer
+from extauthz.config.load import loads
+from extauthz.config.values import Endpoint
+from extauthz.doors import http_limits
+from extauthz.doors.http import HttpDoor, HttpDoorSettings
+from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING
+from extauthz.service import make_snapshot
+from forward_auth.asking import QUESTIONS, Asked
+from forward_auth.opening import USER, Doors, gateway, opened_doors, told
+from support.clients import Response, Session, http1, raw
+from support.process import wait_until
+
+TARGET = "/forward-auth/traefik/openclaw"
+STRANGER = "127.0.0.200"
+ALLOWED = [*QUESTIONS["traefik"]("openclaw", Asked((("x-forwarded-user", USER),))).pairs]
+
+
+def head(*lines: str, target: str = TARGET, method: str = "GET", version: str = "1.1") -> bytes:
+    """The bytes of a request that is allowed, with further lines."""
+    fields = ["Host: door", *(f"{name}: {value}" for name, value in ALLOWED), *lines]
+    return "\r\n".join([f"{method} {target} HTTP/{version}", *fields, "", ""]).encode("latin-1")
+
+
+def everything(port: int, sent: bytes, source: str = "127.0.0.1") -> bytes:
+    """Send these bytes and return all that comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), 20, source_address=(source, 0)) as connection:
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(65_536):
+                found += data
+        return found
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the server has closed this connection; nothing may have been sent on it."""
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@contextlib.contextmanager
+def door_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> Iterator[Endpoint]:
+    """A door in this process, so that a test can wait for less than the real times."""
+    loaded = loads(json.dumps({"denial": {"body": denial}, "gateways": {"openclaw": gateway()}}))
+    settings = HttpDoorSettings(
+        endpoints=(Endpoint.parse(endpoint),),
+        most_connections=100,
+        most_headers=200,
+        most_head_bytes=HEAD_BYTES,
+        drain_seconds=1,
+    )
+    door = HttpDoor(Authorizer(make_snapshot(loaded)), settings)
+    door.start()
+    try:
+        yield door.endpoints[0]
+    finally:
+        door.drain()
+
+
+# Two readings of one request.
+
+SMUGGLED = head(target="/smuggled")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: 4", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 4"],
+        ["Content-Length: 4", "Content-Length: 5"],
+        ["Content-Length: +4"],
+        ["Content-Length: 4, 4"],
+        ["Content-Length: 0x4"],
+        ["Content-Length: -1"],
+        ["Content-Length: 99999999999999999999"],
+        ["Transfer-Encoding: xchunked", "Content-Length: 4"],
+        ["Transfer-Encoding: chunked, identity"],
+        ["Transfer-Encoding : chunked"],
+        ["Transfer-Encoding:\x0bchunked"],
+        ["X-A: 1", " folded: 2"],
+        ["X-A: 1", "\tfolded: 2"],
+        ["X-Forwarded-User : eve@example.com"],
+        ["X-A: 1\nX-B: 2"],
+        ["X-A: a\x00b"],
+        ["X-A: a\rb"],
+        ["no colon"],
+        [": no name"],
+        ["X A: 1"],
+        ["X-\xe4: 1"],
+    ],
+)
+def test_request_that_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_answered(
+    lines: list[str], doors: Doors
+) -> None:
+    found = everything(doors.port, head(*lines) + b"0\r\n\r\n" + SMUGGLED)
+    assert found.startswith(b"HTTP/1.1 403 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+    assert b"request_malformed" in found
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET " + TARGET.encode() + b"\r\n\r\n",
+        b"GET " + TARGET.encode() + b" HTTP/3.0\r\n\r\n",
+        b"get " + TARGET.encode() + b" HTTP/1.1\r\n\r\n",
+        b"GET /forward-auth/traefik/op\xc3\xa9n HTTP/1.1\r\n\r\n",
+        b"GET /forward-auth/traefik/open claw HTTP/1.1\r\n\r\n",
+        b"CONNECT door:443 HTTP/1.1\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\n\r\n",
+        b"PROXY TCP4 10.0.0.7 10.0.0.7 1 1\r\n" + head(),
+    ],
+)
+def test_bytes_that_are_no_request_are_denied(sent: bytes, doors: Doors) -> None:
+    found = everything(doors.port, sent)
+    assert found.startswith(b"HTTP/1.1 403 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_who_is_no_caller_learns_nothing_from_bytes_that_are_no_request(doors: Doors) -> None:
+    assert b"caller_not_allowed" in everything(doors.port, b"nonsense\r\n\r\n", source=STRANGER)
+
+
+# Bodies.
+
+
+@pytest.mark.parametrize("line", ["Content-Length: 100000000", "Transfer-Encoding: chunked"])
+def test_body_that_does_not_come_is_not_waited_for(line: str, doors: Doors) -> None:
+    # nginx with proxy_pass_request_body off sends the length of the client's body, and no body.
+    with Session(doors.port) as session:
+        response = session.send(head(line, method="POST"))
+    assert (told(response), response.values("connection")) == (f"allow:{USER}", ["close"])
+
+
+def test_request_inside_a_body_is_not_answered(doors: Doors) -> None:
+    sent = head(f"Content-Length: {len(SMUGGLED)}", method="POST") + SMUGGLED
+    found = everything(doors.port, sent + SMUGGLED)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_answer_arrives_although_a_large_body_is_still_being_sent(doors: Doors) -> None:
+    body = b"x" * 900_000
+    response = raw(doors.port, head(f"Content-Length: {len(body)}", method="POST") + body)
+    assert told(response) == f"allow:{USER}"
+
+
+def test_endless_body_is_cut_off(doors: Doors) -> None:
+    with socket.create_connection(("127.0.0.1", doors.port), 20) as connection:
+        connection.sendall(head("Transfer-Encoding: chunked", method="POST"))
+        with pytest.raises(ConnectionError):
+            connection.sendall((b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 1_000)
+
+
+def test_hundred_continue_is_not_asked_for(doors: Doors) -> None:
+    found = everything(doors.port, head("Content-Length: 3", "Expect: 100-continue", method="POST"))
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "lines", [["Upgrade: websocket", "Connection: Upgrade"], ["Upgrade: h2c", "Connection: upgrade"]]
+)
+def test_upgrade_is_answered_as_any_request(lines: list[str], doors: Doors) -> None:
+    found = everything(doors.port, head(*lines, "Sec-WebSocket-Key: x") + SMUGGLED)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+# Sizes.
+
+
+def test_headers_over_the_limits_of_the_configuration_are_malformed(doors: Doors) -> None:
+    many = [(f"x-{number}", "") for number in range(200)]
+    assert told(http1(doors.port, [*ALLOWED, *many], target=TARGET)) == "deny:request_malformed"
+    assert told(http1(doors.port, [*ALLOWED, ("cookie", "a" * 16_385)], target=TARGET)) == "deny:request_malformed"
+    assert told(http1(doors.port, [*ALLOWED, ("cookie", "a" * 16_384)], target=TARGET)) == f"allow:{USER}"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a" * HEAD_BYTES + b": 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * HEAD_BYTES + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * 4 * HEAD_BYTES,
+        b"GET / HTTP/1.1\r\n" + b"x: 1\r\n" * 801 + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: 1\r\n" * HEAD_BYTES,
+        b"G" * 4 * HEAD_BYTES,
+        b"\r\n" * 4 * HEAD_BYTES,
+    ],
+)
+def test_head_without_measure_is_refused_before_it_is_complete(sent: bytes, doors: Doors) -> None:
+    found = everything(doors.port, sent)
+    # What the client still sends may reset the connection before it reads; then it reads nothing.
+    assert found == b"" or (found.startswith(b"HTTP/1.1 403 ") and found.count(b"HTTP/1.1 ") == 1)
+    assert told(http1(doors.port, ALLOWED, target=TARGET)) == f"allow:{USER}"
+
+
+# Connections.
+
+
+def test_connection_is_kept_for_the_next_request(doors: Doors) -> None:
+    with Session(doors.port) as session:
+        for _ in range(5):
+            response = session.send(head())
+            assert (told(response), response.values("connection")) == (f"allow:{USER}", [])
+
+
+def test_http_1_0_is_answered_and_closed(doors: Doors) -> None:
+    found = everything(doors.port, head(version="1.0", target="/forward-auth/nginx/openclaw") + SMUGGLED)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_pipelined_requests_are_answered_in_order(doors: Doors) -> None:
+    targets = [TARGET, "/nowhere", "/forward-auth/traefik/unknown", TARGET]
+    found = everything(doors.port, b"".join(head(target=target) for target in targets) + head("Connection: close"))
+    statuses = [part[:3] for part in found.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"404", b"403", b"200", b"200"]
+
+
+def test_flood_of_pipelined_requests_is_cut_short(doors: Doors) -> None:
+    found = everything(doors.port, b"GET / HTTP/1.1\r\n\r\n" * 5_000)
+    assert 1 <= found.count(b"HTTP/1.1 404") <= MOST_WAITING + 2
+
+
+def test_head_gets_no_body_and_the_next_answer_begins_where_it_would(doors: Doors) -> None:
+    found = everything(
+        doors.port, head(method="HEAD", target="/forward-auth/traefik/unknown") + head("Connection: close")
+    )
+    first, second = found.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"403 ")
+    assert first.endswith(b"\r\n\r\n")
+    assert second.startswith(b"200 ")
+
+
+def test_slow_clients_do_not_hold_up_the_others(doors: Doors) -> None:
+    slow = [socket.create_connection(("127.0.0.1", doors.port), 20) for _ in range(100)]
+    try:
+        for connection in slow:
+            connection.sendall(b"GET " + TARGET.encode() + b" HTTP/1.1\r\nX-")
+        for _ in range(20):
+            assert told(http1(doors.port, ALLOWED, target=TARGET)) == f"allow:{USER}"
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX-A: ", b"\r\n", head() + b"GET /"])
+def test_request_that_does_not_arrive_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.1)
+    with door_in_process() as endpoint:
+        everything(endpoint.port, sent)
+
+
+@pytest.mark.parametrize(("begun", "byte"), [(b"GET / HTTP/1.1\r\n", b"X"), (b"", b"\r\n")])
+def test_request_a_byte_at_a_time_is_not_waited_for(begun: bytes, byte: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.2)
+    with door_in_process() as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), 20) as connection:
+        connection.sendall(head() + begun)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+        def trickle() -> bool:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(byte)
+            return closed(connection)
+
+        wait_until(trickle, "a slow client's connection is closed")
+
+
+def test_connection_without_requests_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extauthz.doors.http.IDLE_SECONDS", 0.1)
+    with door_in_process() as endpoint:
+        assert everything(endpoint.port, head()).startswith(b"HTTP/1.1 200 ")
+
+
+def test_client_that_does_not_read_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "STALL_SECONDS", 0.1)
+    path = tmp_path / "door.sock"
+    asked = b"GET " + TARGET.encode() + b" HTTP/1.1\r\nHost: door\r\nAccept: text/html\r\n\r\n"
+    with door_in_process(f"unix:{path}", "html"), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.setblocking(False)
+
+        def written_off() -> bool:
+            try:
+                connection.send(asked * 8)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(written_off, "a client that reads nothing is disconnected")
+
+
+def test_connections_at_once_are_limited_and_strangers_to_a_part_of_them(tmp_path: Path) -> None:
+    config = {
+        "callers": {"addresses": ["127.0.0.1"]},
+        "stamp": {"enabled": False},
+        "server": {"maxConcurrent": 8},
+        "gateways": {"openclaw": gateway()},
+    }
+    with opened_doors(tmp_path, config) as few, contextlib.ExitStack() as stack:
+
+        def connect(source: str) -> socket.socket:
+            return stack.enter_context(
+                socket.create_connection(("127.0.0.1", few.port), 20, source_address=(source, 0))
+            )
+
+        strangers = [connect(STRANGER) for _ in range(6)]
+        wait_until(lambda: sum(map(closed, strangers)) == 4, "all strangers but a quarter of eight are closed")
+        with Session(few.port) as session:
+            assert told(session.send(head())) == f"allow:{USER}"
+            callers = [connect("127.0.0.1") for _ in range(10)]
+            wait_until(lambda: sum(map(closed, callers)) == 5, "what is over eight in all is closed")
+            assert told(session.send(head())) == f"allow:{USER}"
+        for connection in (*strangers, *callers):
+            connection.close()
+
+        def answered() -> bool:
+            response: Response = http1(few.port, ALLOWED, target=TARGET)
+            return response.status == 200
+
+        wait_until(answered, "there is room again")
