@@ -41,15 +41,16 @@ COPIES_1: dict[str, Callable[[str], Headers]] = {
 }
 
 
-def is_ours(arrived: Arrived, gateway: str = "openclaw") -> bool:
-    """Whether the stamped headers of a request are extauthz's: each there once, as far as there is one, none forged."""
+def is_ours(world: World, arrived: Arrived, gateway: str = "openclaw") -> bool:
+    """Whether the stamped headers of a request are extauthz's: each there once, none forged, and the stamp verifies."""
     (decision,) = arrived.values("x-authz-decision")
+    said = world.verified(arrived)
     return (
-        arrived.values("x-authz-user") == [USER]
-        and arrived.values("x-authz-gateway") == [gateway]
+        arrived.values("x-authz-user") == [USER] == [said.user]
+        and arrived.values("x-authz-gateway") == [gateway] == [said.gateway]
+        and len(arrived.values("x-authz-stamp")) == 1
         and len(decision) >= 8
         and FORGED not in decision
-        and not arrived.values("x-authz-stamp")  # stamping is off here
         and not any(FORGED in value for _, value in arrived.headers)
     )
 
@@ -66,7 +67,7 @@ def test_a_copy_of_a_stamped_header_does_not_survive_an_allow(way: Way, attack: 
     answer = way.send([*IDENTITY, *COPIES[attack](name)], front={"strip_stamped": strip})
     assert answer.status == 200
     (arrived,) = way.world.arrived()
-    assert is_ours(arrived)
+    assert is_ours(way.world, arrived)
 
 
 @stripped_or_not
@@ -76,7 +77,7 @@ def test_a_copy_that_only_http1_carries_does_not_survive_either(way1: Way, attac
     answer = way1.send([*IDENTITY, *COPIES_1[attack](name)], front={"strip_stamped": strip})
     assert answer.status == 200
     (arrived,) = way1.world.arrived()
-    assert is_ours(arrived)
+    assert is_ours(way1.world, arrived)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_copy_in_trailers_does_not_arrive(way: Way, name: str, strip: bool) ->
     )
     assert answer.status == 200
     (arrived,) = way.world.arrived()
-    assert is_ours(arrived)
+    assert is_ours(way.world, arrived)
     assert arrived.trailers == ()
     assert arrived.body == "body"
 
@@ -106,7 +107,7 @@ def test_a_copy_announced_as_a_trailer_does_not_arrive(way: Way, name: str) -> N
     answer = way.send(headers, body=b"body", trailers=[(name, FORGED)])
     assert answer.status == 200
     (arrived,) = way.world.arrived()
-    assert is_ours(arrived)
+    assert is_ours(way.world, arrived)
 
 
 @pytest.mark.parametrize("name", [*STAMPED, "x-forwarded-user"])
@@ -192,7 +193,7 @@ def test_a_websocket_upgrade_cannot_bring_stamps_of_its_own(way1: Way) -> None:
     with way1.open([*IDENTITY, *forged]) as opened:
         assert opened.echo("hello") == "hello"
     (arrived,) = way1.world.arrived()
-    assert is_ours(arrived)
+    assert is_ours(way1.world, arrived)
     way1.world.clear()
     with pytest.raises(Refused) as refused, way1.open(forged, peer=STRANGER):
         pass

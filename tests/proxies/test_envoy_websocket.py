@@ -28,6 +28,7 @@ def test_an_upgrade_that_is_allowed_carries_the_identity_and_its_frames(way1: Wa
     assert hello == arrived.as_json()
     assert arrived.values("x-authz-user") == arrived.values("x-forwarded-user") == [USER]
     assert arrived.values("x-authz-gateway") == [gateway]
+    assert way1.world.verified(arrived).user == USER
     assert arrived.values("upgrade") == ["websocket"]
     assert arrived.values("connection") == ["Upgrade"]
 

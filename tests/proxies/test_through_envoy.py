@@ -124,12 +124,21 @@ def test_an_allow_brings_the_verified_identity_and_nothing_else_is_changed(way: 
     assert arrived.values("x-authz-gateway") == [gateway]
     (decision,) = arrived.values("x-authz-decision")
     assert decision
+    stamped = way.world.verified(arrived)
+    assert (stamped.user, stamped.gateway, stamped.peer) == (USER, gateway, peer)
     assert (arrived.method, arrived.target, arrived.body) == ("POST", "/a?b=c", "hello")
     assert arrived.values("host") == [f"{gateway}.example.com"]
     assert arrived.values("x-other") == ["1", "2"]
     assert arrived.values("cookie") == ["a=b"]
     assert arrived.values("x-forwarded-proto") == ["https"]
     assert arrived.values("x-forwarded-for") == [f"203.0.113.10,{peer}"]
+
+
+def test_a_stamp_is_bound_to_the_request_as_it_arrives_not_as_it_was_sent(way: Way) -> None:
+    assert way.send(target="/a/../b//c?x=%2F", host="OpenClaw.Example.com:8443").status == 200
+    (arrived,) = way.world.arrived()
+    assert arrived.target == "/b/c?x=%2F"
+    assert way.world.verified(arrived).user == USER
 
 
 def test_the_user_arrives_trimmed_and_in_utf_8(way: Way) -> None:

@@ -4,11 +4,15 @@ Each gateway of the configuration is there for what it denies, and is reached at
 """
 
 import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from extauthz.gateway import Identity, StampVerifier
 from extauthz.proxies.envoy import Route
 from support.clients import Headers, Response, WebSocket, http1, http2, proxy_protocol, websocket
 from support.echo_gateway import Arrived, EchoGateway, echo_gateway
@@ -40,7 +44,7 @@ def _gateway(**changed: Any) -> dict[str, Any]:
 
 
 CONFIG: dict[str, Any] = {
-    "stamp": {"enabled": False},
+    "stamp": {"keys": "keys", "bind": ["method", "host", "path"]},
     "gateways": {
         "openclaw": _gateway(controlUi={"allowedOrigins": ["https://openclaw.example.com"]}),
         "research": _gateway(hosts=["research.example.com"], rules={"userHeader": "x-email", "allowUsers": []}),
@@ -79,6 +83,8 @@ class World:
     service: Service
     openclaw: EchoGateway
     research: EchoGateway
+    jwks: dict[str, Any] = field(repr=False)
+    """The public keys that stamps are verified with."""
     _directory: Path
     _stack: contextlib.ExitStack
     _fronts: dict[str, Front] = field(default_factory=dict)
@@ -100,6 +106,17 @@ class World:
         """Forget what the Gateways got."""
         self.openclaw.clear()
         self.research.clear()
+
+    def verified(self, arrived: Arrived) -> Identity:
+        """Who the stamp of a request says is there, as a Gateway finds out that believes nothing else.
+
+        Raises:
+            StampRefused: the stamp is not there, not ours, or not for this request.
+        """
+        (gateway,), (host,) = arrived.values("x-authz-gateway"), arrived.values("host")
+        verifier = StampVerifier(self.jwks, audience=gateway, require=("method", "host", "path"))
+        stamp = ",".join(arrived.values("x-authz-stamp"))
+        return verifier.verify(stamp, method=arrived.method, host=host, path=arrived.target)
 
     def _front(self, routes: Sequence[Route], settings: dict[str, Any]) -> Front:
         key = repr((routes, sorted(settings.items())))
@@ -140,7 +157,12 @@ def running_world(directory: Path) -> Iterator[World]:
         running_service(directory / "service", CONFIG) as service,
         stack,
     ):
-        yield World(service, openclaw, research, directory, stack)
+        listed = subprocess.run(
+            [sys.executable, "-m", "extauthz.cli", "keys", "jwks", "--keys", str(directory / "service" / "keys")],
+            check=True,
+            capture_output=True,
+        )
+        yield World(service, openclaw, research, json.loads(listed.stdout), directory, stack)
 
 
 @dataclass(frozen=True)
