@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,8 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from extauthz.config.load import Loaded, load
-from extauthz.core.text import fold, trim
-from extauthz.proxies.envoy import Route, Settings, render
+from extauthz.proxies.envoy import Route, render
+from extauthz.proxies.from_config import envoy_settings, user_header
 from extauthz.wire.reflected import SERVICE
 
 FRONT_PORT: Final = 8080
@@ -93,14 +93,13 @@ def running(config: Path) -> Iterator[Running]:
         gateways = {}
         for name, gateway in loaded.settings.gateways.items():
             port = gateways[name] = _free_port()
-            trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
-            user_header = fold(trim((trusted_proxy.user_header or "") if trusted_proxy is not None else ""))
+            header = user_header(gateway)
             programs.start(
                 f"gateway-{name}",
                 [
                     *(sys.executable, "-m", "extauthz.cli", "gateway", "--listen", f"127.0.0.1:{port}"),
                     *("--audience", name, "--jwks", f"http://127.0.0.1:{http_port}/.well-known/jwks.json"),
-                    *(("--user-header", user_header) if user_header else ()),
+                    *(("--user-header", header) if header is not None else ()),
                 ],
                 lambda port=port: _listens(port),  # type: ignore[misc]
             )
@@ -238,31 +237,18 @@ def _stop(program: subprocess.Popen[bytes]) -> None:
 
 
 def _envoy_configuration(loaded: Loaded, front: str, grpc_port: int, gateways: dict[str, int], admin: int) -> str:
-    headers = loaded.settings.headers
-    routes: list[Route] = []
-    for name, gateway in loaded.settings.gateways.items():
-        trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
-        user_header = trim((trusted_proxy.user_header or "") if trusted_proxy is not None else "")
-        first = not routes
-        routes.append(
-            Route(
-                upstream=f"127.0.0.1:{gateways[name]}",
-                domains=(*gateway.hosts, "*") if first else tuple(gateway.hosts),
-                gateway=name,
-                user_headers=(user_header,) if user_header else (),
-            )
-        )
-    first_port = next(iter(gateways.values()))
-    routes.append(Route(upstream=f"127.0.0.1:{first_port}", domains=(_UNKNOWN,), gateway="not-in-the-file"))
-    return render(
-        Settings(
-            routes=tuple(routes),
-            extauthz=(f"127.0.0.1:{grpc_port}",),
-            listen=front,
-            admin=f"127.0.0.1:{admin}",
-            headers=(headers.user, headers.gateway, headers.decision, headers.stamp),
-        )
+    first, *_ = gateways
+    settings = envoy_settings(
+        loaded.settings,
+        {name: f"127.0.0.1:{port}" for name, port in gateways.items()},
+        default=first,
+        extauthz=(f"127.0.0.1:{grpc_port}",),
+        extauthz_tls=None,
+        listen=front,
+        admin=f"127.0.0.1:{admin}",
     )
+    unknown = Route(upstream=f"127.0.0.1:{gateways[first]}", domains=(_UNKNOWN,), gateway="not-in-the-file")
+    return render(replace(settings, routes=(*settings.routes, unknown)))
 
 
 def _find_envoy() -> str:

@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "config": "config",
     "keys": "keys",
     "verify": "verify",
+    "proxy-config": "proxy_config",
     "gateway": "gateway",
     "demo": "demo",
 }
