@@ -1,0 +1,95 @@
+"""Invariants of the doors, whatever comes: an answer always, 401 or 403 unless the trusted peer named the user."""
+
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cases.generated import bounded
+from extauthz.authorizer import Authorizer
+from extauthz.config.load import loads
+from extauthz.core.address import Address
+from extauthz.core.request import Caller
+from extauthz.service import make_snapshot
+from extauthz.wire.forward_auth import DIALECTS, HttpMessage, decode, is_door
+from forward_auth.opening import USER, gateway
+
+LOOPBACK = Caller(Address(4, 0x7F000001, "", loopback=True))
+AUTHORIZER = Authorizer(make_snapshot(loads(json.dumps({"gateways": {"openclaw": gateway(), "other": gateway()}}))))
+
+_names = st.sampled_from(
+    [
+        *(name.encode() for dialect in DIALECTS.values() for name in dialect.says),
+        b"x-forwarded-user",
+        b"x_forwarded_user",
+        b"x-authz-user",
+        b"accept",
+    ]
+) | st.binary(max_size=20)
+_values = st.sampled_from([b"10.0.0.7", USER.encode(), b"", b"192.0.2.1, 10.0.0.7", b"10.0.0.7,"]) | st.binary(
+    max_size=40
+)
+_headers = st.lists(st.tuples(_names, _values), max_size=8)
+_targets = st.builds(
+    b"".join,
+    st.lists(
+        st.sampled_from(
+            [
+                b"/",
+                b"/forward-auth",
+                b"/envoy",
+                b"/traefik",
+                b"/nginx",
+                b"/openclaw",
+                b"/other",
+                b"..",
+                b"%2e",
+                b"?",
+                b"#",
+            ]
+        )
+        | st.binary(max_size=6),
+        max_size=8,
+    ),
+)
+
+
+@bounded
+@given(target=_targets, headers=_headers, method=st.text(max_size=8))
+@example(
+    target=b"/forward-auth/envoy/openclaw",
+    headers=[(b"x-extauthz-peer", b"10.0.0.7"), (b"x-forwarded-user", USER.encode())],
+    method="GET",
+)
+def test_every_question_is_answered_and_only_the_trusted_peers_word_allows(
+    target: bytes, headers: list[tuple[bytes, bytes]], method: str
+) -> None:
+    status, sent, _ = AUTHORIZER.forward(HttpMessage(method, target, headers), LOOPBACK)
+    assert status in {200, 401, 403}
+    assert (b"cache-control", b"no-store") in sent
+    assert all(b"\n" not in value and b"\r" not in value and b"\0" not in value for _, value in sent)
+    if status == 200:
+        assert is_door(target)
+        assert (b"x-forwarded-user", USER.encode()) in headers
+        assert any(b"10.0.0.7" in value for _, value in headers)
+        names = [name for name, _ in sent]
+        assert {b"x-forwarded-user", b"x-authz-user", b"x-authz-gateway", b"x-authz-decision", b"x-authz-stamp"} <= set(
+            names
+        )
+        assert len(names) == len(set(names))
+
+
+@bounded
+@given(path=st.binary(max_size=60).map(lambda path: b"/" + path))
+def test_no_client_path_changes_the_gateway_of_the_envoy_door(path: bytes) -> None:
+    request = decode(HttpMessage("GET", b"/forward-auth/envoy/openclaw" + path, []), LOOPBACK)
+    assert request.gateway == "openclaw"
+    assert request.path.encode() == path or request.fault
+
+
+@bounded
+@given(query=st.binary(max_size=60))
+def test_no_query_changes_the_gateway_of_a_door(query: bytes) -> None:
+    for dialect in DIALECTS:
+        request = decode(HttpMessage("GET", f"/forward-auth/{dialect}/openclaw?".encode() + query, []), LOOPBACK)
+        assert request.gateway == "openclaw"
