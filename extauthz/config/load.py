@@ -1,10 +1,11 @@
 """From a file to checked settings: every fault in one error, and what is incomplete or not built yet as notices."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -122,15 +123,34 @@ _SIMPLE: Final = {
 _ONE_WAY_IN: Final = frozenset({"token", "password"})
 
 
-def _all_keys() -> frozenset[str]:
-    models = Model.__subclasses__()
-    return frozenset(str(field.alias or name) for model in models for name, field in model.model_fields.items())
+def _fields(model: type[Model]) -> dict[str, Any]:
+    return {str(field.alias or name): field.annotation for name, field in model.model_fields.items()}
+
+
+def _model(annotation: Any) -> type[Model] | None:
+    """Return the model that a field holds: itself, or as an alternative, in a list or under the keys of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model(part)) is not None), None)
+
+
+def _keys_beside(place: Sequence[str | int]) -> tuple[str, ...]:
+    """Return the keys that may stand where the last one of `place` stands."""
+    model: type[Model] | None = Settings
+    for part in place[:-1]:
+        # A gateway's id and a position in a list lead to the model that is known already.
+        if model is not None and part in _fields(model):
+            model = _model(_fields(model)[str(part)])
+    return tuple(_fields(model)) if model is not None else ()
 
 
 def _explain(detail: ErrorDetails, data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Turn one of pydantic's errors into a place of the file and a text; nothing for a union's other branch."""
     place: list[str | int] = []
     node: Any = data
+    if detail["loc"][-1] == "[key]" and not isinstance(detail["input"], str):
+        yield tuple(detail["loc"][:-2]), f"the key {detail['input']!r} is no text: put it in quotes"
+        return
     for part in detail["loc"]:
         if (isinstance(node, dict) and part in node) or (
             isinstance(node, list) and isinstance(part, int) and part < len(node)
@@ -161,9 +181,11 @@ def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
             return "must be text, and nothing is there"
         return f"must be text; this is read as a {type(value).__name__}: put it in quotes"
     if kind == "literal_error":
-        return f"must be {context['expected']}, not {value!r}"
+        return f"must be {context['expected']}, not {_shown(value)}"
     if kind == "list_type" and place[-1:] == ["allowUsers"]:
         return "must be a list of users; only [], written out, lets everyone in whom the proxy names"
+    if kind == "list_type" and place[:1] == ["listen"]:
+        return "must be an address such as 127.0.0.1:9191, or a list of them"
     if kind == "too_short":
         return "must not be empty"
     return _SIMPLE.get(kind, detail["msg"])
@@ -173,8 +195,15 @@ def _unknown_key(place: list[str | int]) -> str:
     key = str(place[-1])
     if place[-2:-1] == ["auth"] and key in _ONE_WAY_IN:
         return "is refused beside trusted-proxy: a second way in would not pass the proxy; remove it"
-    close = difflib.get_close_matches(key, _all_keys(), 1)
-    return f"unknown key; did you mean `{close[0]}`?" if close else "unknown key: remove it"
+    close = difflib.get_close_matches(key, _keys_beside(place), 1)
+    return f"unknown key; did you mean `{close[0]}`?" if close else "unknown key here: remove it"
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message. A list or mapping is not written out: by its anchors it may be endless."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a mapping"
+    return reprlib.repr(value)
 
 
 # What loads, and is said.
