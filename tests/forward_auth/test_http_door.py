@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from extauthz.authorizer import Authorizer, Snapshot
+from extauthz.config.faults import ConfigError
 from extauthz.config.load import loads
 from extauthz.config.values import Endpoint
 from extauthz.core.address import Address
@@ -83,6 +84,31 @@ def test_what_cannot_be_read_inside_is_a_denial() -> None:
     broken: Any = None
     answer = authorizer.forward(HttpMessage("GET", target, broken), LOOPBACK)
     assert (answer.status, json.loads(answer.body)["error"]) == (403, "internal_error")
+
+
+# What the configuration says about these doors.
+
+
+def test_principals_are_told_to_be_unseen_at_the_http_doors() -> None:
+    config: dict[str, Any] = {
+        "tls": {"certificate": "c.pem", "privateKey": "k.pem", "clientCa": "ca.pem"},
+        "callers": {"addresses": ["127.0.0.1"], "principals": ["spiffe://cluster/proxy"]},
+        "gateways": {"openclaw": gateway(callers={"principals": ["spiffe://cluster/other"]})},
+    }
+    loaded = loads(json.dumps(config))
+    told_of = {fault.path: fault.message for fault in loaded.notices}
+    assert "refuse every caller" in told_of["callers.principals"]
+    assert "refuse every caller of this gateway" in told_of["gateways.openclaw.callers.principals"]
+    answer = Authorizer(make_snapshot(loaded)).forward(
+        HttpMessage("GET", b"/forward-auth/traefik/openclaw", []), LOOPBACK
+    )
+    assert json.loads(answer.body)["error"] == "caller_not_allowed"
+
+
+def test_caller_as_peer_is_refused_with_a_unix_socket_at_the_http_doors() -> None:
+    config = {"listen": {"http": "unix:/run/x.sock"}, "gateways": {"openclaw": gateway(peer="caller")}}
+    with pytest.raises(ConfigError, match=r"let listen\.http be a TCP address"):
+        loads(json.dumps(config))
 
 
 # Listening.
