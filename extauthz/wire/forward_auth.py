@@ -99,7 +99,7 @@ DIALECTS: Final = {
         method="x-forwarded-method", uri="x-forwarded-uri", host="x-forwarded-host", peer="x-forwarded-for", exact=True
     ),
     "nginx": Dialect(method="x-original-method", uri="x-original-uri", host="host", peer="x-forwarded-for", exact=True),
-    # Envoy joins copies before it asks over HTTP, in every version so far.
+    # Envoy joins copies before it asks over HTTP unless encode_raw_headers is set, and nothing here tells which.
     "envoy": Dialect(method=None, uri=None, host="host", peer=ENVOY_PEER_HEADER, exact=False),
 }
 
