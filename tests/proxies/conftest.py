@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxies.stamp_chain import Chain, running_chain
 from support.stage import Stage, running_stage
 from support.world import Way, World, running_world
 
@@ -47,3 +48,10 @@ def stage(shared_stage: Stage) -> Stage:
     """Envoy, a scripted authorizer that allows everything, and a Gateway that has seen nothing yet."""
     shared_stage.gateway.clear()
     return shared_stage
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """Envoy, extauthz and Gateways that verify stamps, and the ways around; none of them remembers a request."""
+    with running_chain(tmp_path_factory.mktemp("chain")) as found:
+        yield found

@@ -27,6 +27,13 @@ class Service:
     """Where it answers gRPC: `host:port`, or `unix:/path`."""
     credentials: grpc.ChannelCredentials | None = None
     channel_options: tuple[tuple[str, Any], ...] = ()
+    http: str = ""
+    """Where its HTTP door is, as `host:port`."""
+
+    @property
+    def jwks_url(self) -> str:
+        """Where it publishes its keys."""
+        return f"http://{self.http}/.well-known/jwks.json"
 
     def is_serving(self) -> bool:
         """Whether its health service says so. A service that is not there is not serving."""
@@ -78,11 +85,11 @@ def running_service(
     path = directory / "extauthz.yaml"
     path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
     where = address or f"127.0.0.1:{free_port()}"
-    argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path), "--grpc", where]
     # The other doors too have ports of their own, so that tests can run beside each other.
-    for door in ("http", "admin"):
-        argv += [f"--{door}", f"127.0.0.1:{free_port()}"]
+    http, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path)]
+    argv += ["--grpc", where, "--http", http, "--admin", admin]
     with running(argv, log=directory / "extauthz.log", cwd=directory) as program:
-        service = Service(program, where, credentials, channel_options)
+        service = Service(program, where, credentials, channel_options, http)
         program.wait_ready(service.is_serving)
         yield service
