@@ -169,11 +169,12 @@ def serve(loaded: Loaded) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    grpc_door.start()
+    # Last the door with the health service: when it says that the service serves, every door does.
+    http_door.start()
     try:
-        http_door.start()
+        grpc_door.start()
     except DoorError:
-        grpc_door.drain(0)
+        http_door.drain()
         raise
     _log.info(
         "serving",
