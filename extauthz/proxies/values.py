@@ -14,7 +14,10 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMERIC = re.compile(r"[0-9.]+")
 _GATEWAY = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN_TOKEN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _PATH = re.compile(r"[^\x00-\x1f\x7f]+")
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+")
+_URL_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 _MAX_NAME = 253  # RFC 1035
 _MAX_SOCKET_PATH = 107  # Linux: 108 bytes with the closing zero
 _MAX_PORT = 65_535
@@ -132,6 +135,20 @@ def header_name(value: str, setting: str) -> str:
     return name
 
 
+def plain_header_name(value: str, setting: str) -> str:
+    """Return the name of a header that may be set by an authorizer, in lower case, of letters, digits and `-` only.
+
+    Other signs are dropped by nginx, and are an alias of this name to what stands behind other proxies.
+
+    Raises:
+        ValueError: it is no such name, or a header by which proxies route, frame or trust.
+    """
+    name = header_name(value, setting)
+    if not _PLAIN_TOKEN.fullmatch(name) or name in _OF_PROXIES:
+        raise _refused(setting, value, "a header of letters, digits and - that says who the user is")
+    return name
+
+
 def network(value: str, setting: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """Read an address or a range in CIDR form; bits of the host part are dropped.
 
@@ -153,6 +170,43 @@ def file_path(value: str, setting: str) -> str:
     if not _PATH.fullmatch(value):
         raise _refused(setting, value, "the path of a file")
     return value
+
+
+def plain_path(value: str, setting: str) -> str:
+    """Return the absolute path of a file, of signs that mean nothing in any configuration.
+
+    Raises:
+        ValueError: it has other signs, or is not absolute.
+    """
+    if not _PLAIN_PATH.fullmatch(value):
+        raise _refused(setting, value, "an absolute path of letters, digits and ._+@-")
+    return value
+
+
+def url_path(value: str, setting: str) -> str:
+    """Return the path of a URL, without a query, percent signs or segments that begin with a dot.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not value.startswith("/") or not _URL_PATH.fullmatch(value):
+        raise _refused(setting, value, "a path such as /oauth2/auth")
+    return value
+
+
+def http_url(value: str, setting: str) -> tuple[HostPort, str]:
+    """Read `http://host:port/path`; the port and the path may be left out.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    scheme, _, rest = value.partition("://")
+    where, slash, path = rest.partition("/")
+    if scheme != "http":
+        raise _refused(setting, value, "http://host:port/path")
+    if ":" not in where.rpartition("]")[2]:
+        where += ":80"
+    return host_port(where, setting), url_path(slash + path or "/", setting)
 
 
 def one_of(value: str, words: Mapping[str, str], setting: str) -> str:
@@ -189,6 +243,26 @@ _NOT_OURS = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+    }
+)
+
+# Proxies write these anew for each request, or for each question to an authorizer, and remove the others' copies.
+_OF_PROXIES = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-method",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
+        "x-forwarded-uri",
+        "x-original-method",
+        "x-original-uri",
+        "x-original-url",
+        "x-real-ip",
+        "x-rewrite-url",
     }
 )
 
