@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from extauthz.config.load import Loaded
     from extauthz.proxies.envoy import ClientTls, ServerTls
 
-# Command: the module that has it, for those that are not in this file; such as "caddy": "extauthz.cli.proxy_caddy".
-_MODULES: Final[dict[str, str]] = {}
+# Command: the module that has it, for those that are not in this file.
+_MODULES: Final[dict[str, str]] = {
+    "traefik": "extauthz.cli.proxy_config_traefik",
+    "caddy": "extauthz.cli.proxy_config_caddy",
+    "nginx": "extauthz.cli.proxy_config_nginx",
+}
 
 _Decorated = Any  # what click's decorators take and give
 
