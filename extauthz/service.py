@@ -211,6 +211,7 @@ def _watch(keys: KeyDirectory | None, stopped: threading.Event) -> None:
         stopped.wait()
         return
     signing, fault = "", None
+    _warn_of(keys)
     while True:
         active = keys.keys.active(time.time())
         if active is not None and active.kid != signing:
@@ -219,12 +220,16 @@ def _watch(keys: KeyDirectory | None, stopped: threading.Event) -> None:
         if stopped.wait(KEYS_LOOK_SECONDS):
             return
         if keys.refresh():
-            for warning in keys.warnings():
-                _log.warning("stamp keys", note=warning)
+            _warn_of(keys)
         if keys.fault != fault:
             fault = keys.fault
             if fault is not None:
                 _log.error("the stamp keys cannot be read again, the old ones are kept", error=fault)
+
+
+def _warn_of(keys: KeyDirectory) -> None:
+    for warning in keys.warnings():
+        _log.warning("stamp keys", note=warning)
 
 
 def _certificates(loaded: Loaded, tls: Tls) -> Certificates:
