@@ -1,10 +1,12 @@
 """The service put together: configuration, snapshot, doors; started, waited for, drained."""
 
 import gc
+import resource
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -127,6 +129,7 @@ def serve(loaded: Loaded) -> None:
         DoorError: A door cannot be opened.
     """
     settings = loaded.settings
+    _raise_file_limit()
     for fault in loaded.notices:
         _log.warning("note about the configuration", path=fault.path, note=fault.message)
     for fault in loaded.incomplete:
@@ -192,6 +195,14 @@ def serve(loaded: Loaded) -> None:
     grpc_door.drain(settings.server.drain_seconds)
     closing.join()
     _log.info("stopped")
+
+
+def _raise_file_limit() -> None:
+    """Let the process open as many files as it may: each connection is one, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # the system does not let us: the limits at the doors hold all the same
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _settle_memory() -> None:

@@ -1,9 +1,8 @@
-# ruff: noqa: INP001 - a script, not a package
 """Which HTTP server should the forward-auth doors run on? Measures the candidates with a handler that only answers.
 
     python -m venv /tmp/servers
     /tmp/servers/bin/pip install uvicorn httptools uvloop granian aiohttp hypercorn psutil
-    /tmp/servers/bin/python bench/http_servers.py --rounds 5 --seconds 3
+    /tmp/servers/bin/python tests/bench/http_servers.py --rounds 5 --seconds 3
 
 Each server runs on core 0 and wrk on core 1, one after the other, round by round, so that whatever else the machine
 does meets all of them; what is printed are medians. Where others use the cores too, requests for each second of
@@ -171,8 +170,8 @@ def running(name: str) -> Iterator[tuple[int, int, float]]:
     port = free_port()
     begun = time.perf_counter()
     folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as a child's working directory
-    process = subprocess.Popen(  # noqa: S603 - ourselves
-        ["taskset", "-c", "0", sys.executable, os.path.abspath(__file__), "--serve", name, "--port", str(port)],  # noqa: PTH100, S607
+    process = subprocess.Popen(
+        ["taskset", "-c", "0", sys.executable, os.path.abspath(__file__), "--serve", name, "--port", str(port)],  # noqa: PTH100
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -224,7 +223,7 @@ def load(port: int, pid: int, seconds: int) -> tuple[float, float]:
     headers = [part for header in REQUEST_HEADERS for part in ("-H", header)]
     argv = ["taskset", "-c", "1", wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *headers]
     before = processor(pid)
-    found = subprocess.run(  # noqa: S603
+    found = subprocess.run(
         [*argv, f"http://127.0.0.1:{port}/forward-auth/traefik/openclaw"], capture_output=True, text=True, check=True
     ).stdout
     if "Non-2xx" in found or "Socket errors" in found:
