@@ -273,7 +273,8 @@ def _identities(e: Evaluation) -> str:
     if not header:
         return "userHeader is not set."
     found = [name for name in e.headers.names if name != header and any(part in name for part in _IDENTITY_PARTS)]
-    seen = f"What arrived and looks like an identity: {_some(found)}." if found else "No header looks like an identity."
+    shown = _some([name if name.isprintable() else ascii(name) for name in found])
+    seen = f"What arrived and looks like an identity: {shown}." if found else "No header looks like an identity."
     upgrade = " This is a WebSocket upgrade: identity headers must be on it too." if _is_websocket(e) else ""
     return f"{_quote(header)} is missing or blank. {seen}{upgrade}"
 

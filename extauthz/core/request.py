@@ -58,7 +58,7 @@ class Headers:
         self.exact: Final = exact
         self.repeated: Final = repeated
         self.size: Final = size
-        self.together: Final = "\n".join(("", *names))
+        self.together: Final = "\n" + "\n".join(names) if names else ""
 
     @classmethod
     def joined(cls, pairs: Iterable[tuple[str, bytes]], *, exact: bool, size: int) -> "Headers":

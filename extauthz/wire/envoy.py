@@ -4,6 +4,7 @@ To Envoy an empty CheckResponse means ALLOW. `encode` is the only constructor of
 turns into a pass only for a `Passed`.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -49,16 +50,15 @@ def decode(message: bytes, caller: Caller) -> Request:
     if not request.HasField("http"):
         return Request(caller, gateway, source, "", "", "", None, "the request has no HTTP attributes")
     http = request.http
-    raw = http.HasField("header_map") and len(http.header_map.headers) > 0
-    headers = _from_raw(http, len(message)) if raw else _from_map(http, len(message))
+    entries = http.header_map.headers if http.HasField("header_map") else ()
+    headers = _from_raw(entries, len(message)) if entries else _from_map(http.headers, len(message))
     # Envoy tells the host apart from the headers; who asks in its place may not.
     host = http.host or (headers.read("host") or b"").decode(errors="replace")
     return Request(caller, gateway, source, http.method, host, http.path, headers)
 
 
-def _from_map(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
+def _from_map(values: Mapping[str, bytes], size: int) -> Headers:
     """Read the map form: repeated headers are joined already, and how often one came is not known."""
-    values = http.headers
     headers = Headers(set(values) - _PSEUDO, values.get, exact=False, size=size)
     # Envoy folds names; what another caller does not is folded here, and names that become equal are joined.
     if fold(headers.together) != headers.together:
@@ -66,19 +66,20 @@ def _from_map(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
     return headers
 
 
-def _from_raw(http: pb.AttributeContext.HttpRequest, size: int) -> Headers:
+def _from_raw(entries: Sequence[pb.HeaderValue], size: int) -> Headers:
     """Read the raw form: one entry per occurrence, in order."""
-    entries = http.header_map.headers
     by_name = {entry.key: entry for entry in entries}
-
+    count = len(by_name)
+    for pseudo in _PSEUDO:
+        by_name.pop(pseudo, None)
     get = by_name.get
 
     def read(name: str) -> bytes | None:
         entry = get(name)
         return None if entry is None else entry.raw_value or entry.value
 
-    headers = Headers(by_name.keys() - _PSEUDO, read, exact=True, size=size)
-    if len(by_name) != len(entries) or fold(headers.together) != headers.together:
+    headers = Headers(by_name, read, exact=True, size=size)
+    if count != len(entries) or fold(headers.together) != headers.together:
         pairs = ((entry.key, entry.raw_value or entry.value) for entry in entries)
         return Headers.joined(pairs, exact=True, size=size)
     return headers
