@@ -14,7 +14,10 @@ run: $(VENV)/.demo  ## Run Envoy, extauthz and a reference Gateway on loopback, 
 	@exec $(BIN)/extauthz demo
 
 test: $(VENV)/.test  ## Run the whole suite. Tests whose program is missing are skipped by name, in CI they fail.
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
+
+test-openclaw: $(VENV)/.test  ## Test with the real OpenClaw behind. Installs it into .run/ (0.9 GB) and takes minutes.
+	EXTAUTHZ_TEST_OPENCLAW=1 $(BIN)/pytest tests/openclaw
 
 lint: $(VENV)/.test  ## Check style and types.
 	$(BIN)/ruff check
@@ -31,7 +34,7 @@ bench: $(VENV)/.test  ## Measure, and print a table.
 	PYTHONPATH=tests $(BIN)/python -m bench
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results
+	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results
 
 # One environment for all: a marker per set of extras, made anew when the dependencies change.
 $(VENV)/.pip:
