@@ -74,6 +74,7 @@ def running_claw(directory: Path, installed: Installed, gateway: dict[str, Any])
         "GUARD_LOG": str(tried),
     }
     # Nothing of our own environment: a key or a token in it would switch something on.
+    # All that it writes is below the directory, but for a file of locks in /tmp/openclaw, whose place cannot be set.
     argv = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items())]
     argv += [str(installed.node), str(installed.openclaw), "gateway", "run", "--verbose"]
     log = directory / "openclaw.log"
