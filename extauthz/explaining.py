@@ -70,6 +70,7 @@ def _request(policy: Policy, line: dict[str, Any]) -> Request:
         raise ValueError(f"unknown key {unknown[0]!r}: known are {', '.join(sorted(_KNOWN))}")
     named, peer = _text(line, "gateway"), _text(line, "peer") or ""
     headers = _headers(line.get("headers"))
+    fault = "" if _is_text(headers.together) else "a header's name is no UTF-8"
     host = _text(line, "host") or (headers.read("host") or b"").decode(errors="replace")
     gateway = policy.select(named, host)
     return Request(
@@ -79,8 +80,18 @@ def _request(policy: Policy, line: dict[str, Any]) -> Request:
         method=_text(line, "method") or "GET",
         host=host,
         path=_text(line, "path") or "/",
-        headers=headers,
+        headers=None if fault else headers,
+        fault=fault,
     )
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether text can stand in a message: a lone surrogate, by which JSON may write any byte, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(line: dict[str, Any], key: str) -> str | None:

@@ -54,8 +54,10 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     Exit status 0: every request is allowed. 1: one at least is denied. 2: bad usage or configuration.
     """
-    if requests_file is not None and (peer or headers or gateway):
-        raise click.UsageError("--requests has the requests: leave out --gateway, --peer and --header")
+    if requests_file is not None and (peer or headers or gateway or host or caller):
+        raise click.UsageError(
+            "--requests has the requests: leave out --gateway, --peer, --header, --host and --caller"
+        )
     loaded = load_config(config_file)
     from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining import explain_request  # noqa: PLC0415
@@ -84,7 +86,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
             raise click.UsageError(f"request {number}: {error}") from error
         denied |= not explained["allowed"]
         if output_format == "json":
-            click.echo(json.dumps(explained, ensure_ascii=False))
+            _echo(json.dumps(explained, ensure_ascii=False))
         else:
             _show(explained, first=number == 1)
     ctx.exit(EXIT_REFUSED if denied else 0)
@@ -95,17 +97,18 @@ def _parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
-            raise click.BadParameter(f"{text!r}: write 'name: value'", param_hint="--header")
+            # Not the text itself: it may be a token, and usage errors end up in tickets.
+            raise click.BadParameter("one has no name before a colon: write 'name: value'", param_hint="--header")
         # What a server takes off (RFC 9112, section 5.1), and no more: the rules decide about the rest.
-        headers.setdefault(name.strip(" \t").lower(), []).append(value.strip(" \t"))
+        headers.setdefault(name.strip(" \t"), []).append(value.strip(" \t"))
     return headers
 
 
 def _read(file: TextIO) -> Iterator[dict[str, Any]]:
     """Read one request per line, with a progress bar where someone looks on and the output is elsewhere."""
-    lines: Iterable[str] = file
+    lines: Iterable[str] = _decoded(file)
     if sys.stderr.isatty() and not sys.stdout.isatty() and file is not sys.stdin:
-        texts = list(file)
+        texts = list(lines)
         with click.progressbar(texts, label="explaining", file=sys.stderr) as bar:
             yield from _parse(bar)
         return
@@ -118,6 +121,8 @@ def _parse(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             continue
         try:
             found = json.loads(line)
+        except RecursionError as error:
+            raise click.UsageError(f"line {number} is nested too deeply: write one request per line") from error
         except ValueError as error:
             raise click.UsageError(f"line {number} is no JSON: {error}") from error
         if not isinstance(found, dict):
@@ -125,11 +130,24 @@ def _parse(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         yield found
 
 
+def _decoded(lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"the requests are no UTF-8: {error.reason}") from error
+
+
+def _echo(text: str) -> None:
+    """Write text that may hold what no output can carry, a lone surrogate, as JSON and Python would write it."""
+    click.echo(text.encode(errors="backslashreplace").decode())
+
+
 def _show(explained: "Explained", *, first: bool) -> None:
     if not first:
         click.echo()
     if explained["id"] is not None:
-        click.echo(click.style(f"request {explained['id']}", bold=True))
+        name = str(explained["id"])
+        click.echo(click.style(f"request {name if name.isprintable() else ascii(name)}", bold=True))
     width = max(len(step["step"]) for step in explained["steps"])
     for step in explained["steps"]:
         mark = click.style("passed", fg="green") if step["passed"] else click.style("failed", fg="red")
