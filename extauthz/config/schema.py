@@ -14,6 +14,7 @@ from extauthz.config.values import (
     AddressOrUnix,
     Duration,
     ExactAddress,
+    FileName,
     GatewayId,
     HeaderName,
     Host,
@@ -75,11 +76,9 @@ class GatewayCallers(Model):
 class Tls(Model):
     """TLS at the gRPC door. The files are re-read when they change."""
 
-    certificate: str = Field(min_length=1, description="PEM file: the server's certificate chain.")
-    private_key: str = Field(min_length=1, description="PEM file: its private key.")
-    client_ca: str | None = Field(
-        None, min_length=1, description="PEM file: callers must show a certificate of this CA."
-    )
+    certificate: FileName = Field(description="PEM file: the server's certificate chain.")
+    private_key: FileName = Field(description="PEM file: its private key.")
+    client_ca: FileName | None = Field(None, description="PEM file: callers must show a certificate of this CA.")
 
 
 class Server(Model):
@@ -104,7 +103,7 @@ class Stamp(Model):
     enabled: bool = Field(True, description="Sign what is allowed.")
     issuer: str = Field("extauthz", min_length=1, max_length=256, description="The `iss` of every stamp.")
     algorithm: Literal["ES256", "EdDSA"] = Field("ES256", description="Of new keys.")
-    keys: str = Field("./keys", min_length=1, description="Directory of private keys; re-read when it changes.")
+    keys: FileName = Field("./keys", description="Directory of private keys; re-read when it changes.")
     generate_keys: bool = Field(True, description="Make the first key if there is none; false for replicas.")
     lifetime: Duration = Field("60s", description="From `iat` to `exp`; whole seconds.")
     bind: list[Literal["method", "host", "path"]] = Field(
@@ -132,7 +131,7 @@ class Denial(Model):
 class DecisionLog(Model):
     """One line per decision."""
 
-    output: str = Field("stdout", min_length=1, description="stdout, none or a path.")
+    output: FileName = Field("stdout", description="stdout, none or a path.")
     allows: Rate = Field(1.0, description="The share of allows that is written; denials always are.")
     redact: list[str] = Field(["cookie", "authorization"], description="Headers whose values never appear.")
 
@@ -140,7 +139,7 @@ class DecisionLog(Model):
 class Admin(Model):
     """The admin address."""
 
-    token_file: str | None = Field(None, min_length=1, description="Bearer token; wanted beyond loopback.")
+    token_file: FileName | None = Field(None, description="Bearer token; wanted beyond loopback.")
 
 
 class Accepted(Model):

@@ -123,6 +123,12 @@ def _check_principal(name: str) -> str:
     return name
 
 
+def _check_path(name: str) -> str:
+    if has_control(name):
+        raise ValueError(f"{name!r} holds a control character: no file of a configuration has such a name")
+    return name
+
+
 def _check_duration(text: str) -> str:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration: write a whole number and a unit (ms, s, m, h, d), e.g. 60s")
@@ -202,6 +208,7 @@ ExactAddress = Annotated[str, AfterValidator(_check_address)]
 OriginEntry = Annotated[str, AfterValidator(_check_origin)]
 Host = Annotated[str, AfterValidator(_check_host)]
 GatewayId = Annotated[str, AfterValidator(_check_gateway_id)]
+FileName = Annotated[str, AfterValidator(_check_path), Field(min_length=1)]
 Principal = Annotated[str, AfterValidator(_check_principal)]
 Duration = Annotated[
     str, AfterValidator(_check_duration), Field(json_schema_extra={"pattern": r"^\d{1,9}(ms|s|m|h|d)$"})
