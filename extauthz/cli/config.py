@@ -20,5 +20,5 @@ def schema() -> None:
     from extauthz.config.schema import Settings  # noqa: PLC0415 - help must be quick
 
     found = Settings.model_json_schema(by_alias=True)
-    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "extauthz", **found}
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "extauthz"}
     click.echo(json.dumps(found, indent=2))
