@@ -1,6 +1,5 @@
 """TLS at the gRPC door: who is who by certificate, and certificates that change while the service runs."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,10 +209,3 @@ def test_client_authority_that_is_no_certificate_is_refused(tmp_path: Path) -> N
     Authority(tmp_path).issue("server", dns=TLS_NAME)
     (tmp_path / "clients.pem").write_text("nonsense", encoding="utf-8")
     assert "clients.pem" in refused(tmp_path, _tls(clientCa="clients.pem"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_key_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    Authority(tmp_path).issue("server", dns=TLS_NAME)
-    (tmp_path / "server.key").chmod(0)
-    assert "server.key" in refused(tmp_path, _tls())
