@@ -21,6 +21,24 @@ STAMPED_HEADERS = ("x-authz-user", "x-authz-gateway", "x-authz-decision", "x-aut
 EVERY_DOMAIN = "*"
 """The domain of a route that takes every host no other route names."""
 
+PEER_HEADER = "x-extauthz-peer"
+"""In it Envoy tells the HTTP door whose connection it received."""
+
+# What a client gets of a denial over HTTP; Envoy adds Location, which none has, to any list.
+_DENIAL_HEADERS = (
+    "x-authz-reason",
+    "x-authz-decision",
+    "www-authenticate",
+    "cache-control",
+    "content-type",
+    "content-security-policy",
+    "x-content-type-options",
+    "referrer-policy",
+)
+
+# The paths of the doors. No gateway is called "-": who is not told which gateway is asked for, asks for none.
+_DOOR = "/forward-auth/envoy/"
+_NO_DOOR = "/forward-auth/envoy/-"
 
 _UNDERSCORES = {"reject": "REJECT_REQUEST", "allow": "ALLOW"}
 _ESCAPED_SLASHES = {"reject": "REJECT_REQUEST", "redirect": "UNESCAPE_AND_REDIRECT", "keep": "KEEP_UNCHANGED"}
@@ -80,13 +98,15 @@ class Settings:
     routes: tuple[Route, ...]
     """The Gateways. No domain twice."""
     extauthz: tuple[str, ...]
-    """Where extauthz answers gRPC, as `host:port` or `unix:/path`: one entry for each of its processes."""
+    """Where extauthz answers, as `host:port` or `unix:/path`: one entry for each of its processes."""
+    ask_over: Literal["grpc", "http"] = "grpc"
+    """Over HTTP extauthz is told less, at another address; see docs/envoy.md."""
     listen: str = "127.0.0.1:8080"
     """Where Envoy listens."""
     admin: str | None = None
     """Where Envoy's admin interface listens; loopback only, for it asks nobody who they are. None: there is none."""
     headers: tuple[str, ...] = STAMPED_HEADERS
-    """The names that extauthz stamps, as in its own `headers` setting."""
+    """The names that extauthz stamps, as in its own `headers` setting, in its order: user, gateway, decision, stamp."""
     timeout: float = 0.5
     """Seconds for one Check, retries included; 0.05 to 10. When they are over the request is denied."""
     encode_raw_headers: bool = True
@@ -148,6 +168,7 @@ def _view(settings: Settings) -> dict[str, object]:
         "idle_timeout": _seconds(values.within(settings.idle_timeout, 1, 86_400, "idle_timeout")),
         "max_connections": int(values.within(settings.max_connections, 1, 10_000_000, "max_connections")),
         **_headers(settings),
+        **_http(settings),
         "encode_raw_headers": settings.encode_raw_headers,
         "timeout": _seconds(timeout),
         "try_timeout": _seconds(timeout / 2),
@@ -179,9 +200,37 @@ def _headers(settings: Settings) -> dict[str, object]:
             if "_" in name:
                 raise ValueError(f"underscores: {name!r} has one, and every request with such a header is refused")
     return {
+        "answered": settable,
+        "logged": {
+            what: {"header": name, "operator": f"%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{name})%"}
+            for what, name in [
+                *zip(("user", "gateway", "decision"), stamped, strict=False),
+                ("reason", "x-authz-reason"),
+            ]
+        },
         "settable": f"(?:{'|'.join(re.escape(name) for name in settable)})",
         # An identity header comes from the proxy in front and is what is judged: it must arrive.
         "stripped": [name for name in stamped if name not in users] if settings.strip_stamped else [],
+    }
+
+
+def _http(settings: Settings) -> dict[str, object]:
+    over_http = values.one_of(settings.ask_over, {"grpc": "", "http": "http"}, "ask_over") == "http"
+    if over_http and settings.proxy_protocol_from:
+        raise ValueError(
+            "proxy_protocol_from: does not go together with ask_over http. There Envoy can only tell extauthz of the "
+            "connection itself, so that the balancer would be the peer of every request; ask over grpc"
+        )
+    if over_http and settings.extauthz_tls is not None:
+        raise ValueError("extauthz_tls: extauthz's HTTP doors have no TLS; ask over grpc, or let it be None")
+    for number, route in enumerate(settings.routes):
+        if over_http and route.gateway is None:
+            raise ValueError(f"routes[{number}].gateway: is wanted with ask_over http, where it is part of the path")
+    return {
+        "over_http": over_http,
+        "no_door": _NO_DOOR,
+        "peer_header": PEER_HEADER,
+        "denial_headers": _DENIAL_HEADERS,
     }
 
 
@@ -197,6 +246,7 @@ def _route(route: Route, number: int) -> dict[str, object]:
         "name": f"gateway_{number}" if gateway is None else f"gateway_{number}_{gateway}",
         "domains": domains,
         "gateway": gateway,
+        "door": None if gateway is None else f"{_DOOR}{gateway}",
         "upstream": upstream,
         "discovery": _discovery([upstream]),
         "websocket": route.websocket,

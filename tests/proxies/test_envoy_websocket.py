@@ -59,8 +59,9 @@ def test_an_upgrade_from_a_stranger_is_refused(way1: Way) -> None:
 def test_a_page_of_another_site_cannot_hijack_a_websocket(way1: Way, origin: str) -> None:
     answer = refusal(way1, identity(origin=origin))
     assert (answer.status, answer.values("x-authz-reason")) == (403, ["trusted_proxy_origin_not_allowed"])
-    answer = refusal(way1, identity(origin=origin), gateway="claw", peer=TRUSTED_REMOTE)
-    assert answer.values("x-authz-reason") == ["trusted_proxy_origin_not_allowed"]
+    if way1.can_come_from(TRUSTED_REMOTE):
+        answer = refusal(way1, identity(origin=origin), gateway="claw", peer=TRUSTED_REMOTE)
+        assert answer.values("x-authz-reason") == ["trusted_proxy_origin_not_allowed"]
 
 
 def test_a_page_of_the_gateway_itself_may_open_a_websocket(way1: Way) -> None:

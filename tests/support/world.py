@@ -124,7 +124,7 @@ class World:
             running = running_front(
                 self._directory / f"front-{len(self._fronts)}",
                 routes=routes,
-                extauthz=[self.service.address],
+                extauthz=[self.service.http if settings.get("ask_over") == "http" else self.service.address],
                 **settings,
             )
             self._fronts[key] = self._stack.enter_context(running)
@@ -167,11 +167,21 @@ def running_world(directory: Path) -> Iterator[World]:
 
 @dataclass(frozen=True)
 class Way:
-    """One way through Envoy to a Gateway: how Envoy tells of headers, and which HTTP the client speaks."""
+    """One way through Envoy to a Gateway: how Envoy tells of headers, which HTTP the client speaks, how Envoy asks."""
 
     world: World = field(repr=False)
     raw: bool
     version: int
+    ask_over: str = "grpc"
+
+    @property
+    def proves_copies(self) -> bool:
+        """Whether extauthz is told how often a header came, so that a comma in it is no sign of two."""
+        return self.raw and self.ask_over == "grpc"
+
+    def can_come_from(self, peer: str) -> bool:
+        """Whether a request can come from this peer: one far away is told of by a balancer, which needs gRPC."""
+        return self.ask_over == "grpc" or peer.startswith("127.")
 
     def send(
         self,
@@ -210,6 +220,8 @@ class Way:
 
     def _enter(self, peer: str, settings: dict[str, Any] | None) -> tuple[int, str, bytes]:
         chosen = {"encode_raw_headers": self.raw, **(settings or {})}
+        if self.ask_over != "grpc":
+            chosen["ask_over"] = self.ask_over
         if peer.startswith("127."):
             return self.world.front(**chosen).port, peer, b""
         balanced = self.world.front(proxy_protocol_from=(STRANGER,), **chosen)
