@@ -20,8 +20,8 @@ from websockets.sync.client import ClientConnection, connect
 
 Headers = Sequence[tuple[str | bytes, str | bytes]]
 
-TIMEOUT_SECONDS = 20.0
-"""How long a client waits for bytes before it gives up."""
+TIMEOUT_SECONDS = 45.0
+"""How long a client waits for bytes before it gives up; longer than any proxy waits for its authorizer."""
 
 
 @dataclass(frozen=True)
