@@ -1,0 +1,307 @@
+"""What clients send to become someone else, through every real proxy; what the Gateway gets to see is what counts.
+
+Each attack is a row of the table in docs/security.md and each proxy a column. Envoy is here as well, so that it can be
+compared; the rest of its tests are in test_envoy_*.py.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+
+from support.attacks import note
+from support.clients import Headers, Refused, Response, http1, http2, websocket
+from support.http_proxies import NAMES
+from support.stand import (
+    FORGED,
+    FRONT,
+    IDENTITY,
+    PROTECTED,
+    STAMPED,
+    STRANGER,
+    USER,
+    USER_HEADER,
+    WITHOUT_USER,
+    Stand,
+    outcome,
+    running_stand,
+)
+
+COLUMNS: Final = {**NAMES, "envoy": "Envoy gRPC"}
+every_proxy = pytest.mark.parametrize("dialect", COLUMNS)
+every_http_proxy = pytest.mark.parametrize("dialect", NAMES)
+
+SAFE: Final = ("only extauthz's arrives", "refused by the proxy", "denied: ", "passes with")
+LONG: Final = FORGED + "a" * (8192 - len(FORGED))
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """The cast, with the proxies that were asked for."""
+    with running_stand(tmp_path_factory.mktemp("stand")) as found:
+        yield found
+
+
+def saw(attack: str, dialect: str, *outcomes: str) -> None:
+    """Note what became of an attack, made in several forms, once it is known to have done no harm in any."""
+    assert [one for one in outcomes if not one.startswith(SAFE)] == []
+    shown = {re.sub(r"denied: (.*)", r"denied: `\1`", one) for one in outcomes}
+    note(attack, COLUMNS[dialect], " / ".join(sorted(shown)))
+
+
+# How a client sends its copy of a header.
+COPIES: Final[dict[str, Callable[[str], Headers]]] = {
+    "plain": lambda name: [(name, FORGED)],
+    "twice": lambda name: [(name, FORGED), (name, f"second-{FORGED}")],
+    "empty": lambda name: [(name, "")],
+    "empty and full": lambda name: [(name, ""), (name, FORGED), (name, "")],
+    "in upper case": lambda name: [(name.upper(), FORGED)],
+    "8 KiB long": lambda name: [(name, LONG)],
+    "with odd bytes": lambda name: [(name, b"\xff\xfeforged\x80")],
+    "folded over two lines": lambda name: [(name, f"{FORGED}\r\n {FORGED}")],
+    "named in Connection": lambda name: [("Connection", f"keep-alive, {name}"), (name, FORGED)],
+    "named in Connection alone": lambda name: [("Connection", name.title())],
+    "as an alias with _": lambda name: [(name.replace("-", "_"), FORGED)],
+    "as an alias with .": lambda name: [(name.replace("-", "."), FORGED)],
+}
+
+
+@every_proxy
+@pytest.mark.parametrize("form", COPIES)
+def test_no_copy_of_a_stamped_header_arrives(stand: Stand, dialect: str, form: str) -> None:
+    proxy = stand.proxy(dialect)
+    seen = [outcome(*stand.send(proxy, [*IDENTITY, *COPIES[form](name)])) for name in STAMPED]
+    saw(f"stamped header, {form}", dialect, *seen)
+
+
+@every_proxy
+def test_no_copy_of_a_stamped_header_arrives_in_trailers(stand: Stand, dialect: str) -> None:
+    proxy = stand.proxy(dialect)
+    seen = []
+    for name in PROTECTED:
+        for announced in ([], [("trailer", name)]):
+            sent = [*IDENTITY, ("te", "trailers"), *announced]
+            seen.append(outcome(*stand.send(proxy, sent, method="POST", body=b"body", trailers=[(name, FORGED)])))
+    saw("stamped or identity header, in trailers", dialect, *seen)
+
+
+@every_proxy
+@pytest.mark.parametrize("form", COPIES)
+def test_a_second_identity_beside_the_one_of_the_proxy_in_front_is_not_taken(
+    stand: Stand, dialect: str, form: str
+) -> None:
+    seen = [
+        outcome(*stand.send(stand.proxy(dialect), sent))
+        for copy in [COPIES[form](USER_HEADER)]
+        for sent in ([*IDENTITY, *copy], [*copy, *IDENTITY])
+    ]
+    saw(f"second identity beside the front's, {form}", dialect, *seen)
+
+
+@every_proxy
+@pytest.mark.parametrize("form", COPIES)
+def test_an_identity_from_a_stranger_is_not_taken(stand: Stand, dialect: str, form: str) -> None:
+    proxy = stand.proxy(dialect)
+    copies = [
+        (name, value.replace(FORGED, USER) if isinstance(value, str) else value)
+        for name, value in COPIES[form](USER_HEADER)
+    ]
+    seen = [outcome(*stand.send(proxy, [*WITHOUT_USER, *copies], source=STRANGER))]
+    saw(f"identity from a stranger, {form}", dialect, *seen)
+
+
+@every_http_proxy
+@pytest.mark.parametrize("form", COPIES)
+def test_where_the_proxy_authenticates_no_client_names_a_user(stand: Stand, dialect: str, form: str) -> None:
+    proxy = stand.proxy(dialect, "authenticated")
+    sent = [*WITHOUT_USER, *COPIES[form](USER_HEADER)]
+    answer, arrived = stand.send(proxy, sent, source=STRANGER)
+    saw(f"identity where the proxy authenticates, {form}", dialect, outcome(answer, arrived, "authenticated"))
+
+
+@every_http_proxy
+def test_where_the_proxy_authenticates_nobody_passes_unless_somebody_is_named(stand: Stand, dialect: str) -> None:
+    proxy = stand.proxy(dialect, "authenticated")
+    before = stand.authenticator.answer
+    seen = []
+    try:
+        for answer in (
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX-Forwarded-User:\r\nContent-Length: 0\r\n\r\n",
+        ):
+            stand.authenticator.answer = answer
+            seen.append(outcome(*stand.send(proxy, IDENTITY, source=STRANGER)))
+    finally:
+        stand.authenticator.answer = before
+    assert "only extauthz's arrives" not in seen
+    saw("identity where the proxy authenticates, and has authenticated nobody", dialect, *seen)
+
+
+# What says where a request comes from, or what it is.
+FORGERIES: Final[dict[str, Headers]] = {
+    "X-Forwarded-Uri, -Method": [("X-Forwarded-Uri", "/forged"), ("X-Forwarded-Method", "DELETE")],
+    "X-Forwarded-Host": [("X-Forwarded-Host", "forged.example.com")],
+    "X-Forwarded-Proto": [("X-Forwarded-Proto", "forged")],
+    "X-Original-URI, -Method": [("X-Original-URI", "/forged"), ("X-Original-Method", "FORGED")],
+    "X-Real-IP": [("X-Real-IP", FRONT)],
+    "Forwarded": [("Forwarded", f"for={FRONT};host=forged.example.com")],
+    "X-Forwarded-For": [("X-Forwarded-For", FRONT), ("X-Forwarded-For", f"1.2.3.4, {FRONT}")],
+    "all of them": [
+        ("X-Forwarded-Uri", "/forged"),
+        ("X-Forwarded-Method", "FORGED"),
+        ("X-Forwarded-Host", "forged.example.com"),
+        ("X-Original-URI", "/forged"),
+        ("X-Original-Method", "FORGED"),
+        ("X-Forwarded-For", FRONT),
+        ("X-Real-IP", FRONT),
+        ("X-Extauthz-Peer", FRONT),
+        ("Forwarded", f"for={FRONT}"),
+    ],
+}
+
+
+@every_proxy
+@pytest.mark.parametrize("forged", FORGERIES)
+def test_no_header_makes_a_stranger_the_proxy_in_front(stand: Stand, dialect: str, forged: str) -> None:
+    answer, arrived = stand.send(stand.proxy(dialect), [*IDENTITY, *FORGERIES[forged]], source=STRANGER)
+    saw(f"forged {forged}, from a stranger", dialect, outcome(answer, arrived))
+
+
+# X-Forwarded-Proto is the front's to say.
+@every_http_proxy
+@pytest.mark.parametrize("forged", [one for one in FORGERIES if one != "X-Forwarded-Proto"])
+def test_no_header_changes_what_is_stamped(stand: Stand, dialect: str, forged: str) -> None:
+    answer, arrived = stand.send(stand.proxy(dialect), [*IDENTITY, *FORGERIES[forged]])
+    saw(f"forged {forged}, passed on by the front", dialect, outcome(answer, arrived))
+    for one in arrived:
+        # The last entry is the proxy's own peer, whatever came before it.
+        assert one.values("x-forwarded-for")[-1].rpartition(",")[2].strip() == FRONT
+        assert not one.values("x-real-ip")
+
+
+TARGETS: Final = {
+    "absolute-form": ["http://other.example.com/x?y=1", "http://gateway.example.com/x"],
+    "dot segments": ["/a/../b", "/a/./b//c", "/../../x", "/%2e%2e/x"],
+    "an encoded slash": ["/a%2fb", "/a/..%2f..%2fb", "/a%5cb"],
+    "other encodings": ["/%61%62", "/a%20b?c=%2f", "/a;b=c", "/%C3%A9", "/a?b?c", "/a%00b", "/a%25b"],
+    "the door's own path": [
+        "/forward-auth/nginx/shadow",
+        "/.extauthz/ask",
+        "/%2eextauthz/ask",
+        "/.extauthz/authenticate",
+    ],
+}
+
+
+@every_proxy
+@pytest.mark.parametrize("form", TARGETS)
+def test_the_path_that_is_stamped_is_the_one_that_arrives(stand: Stand, dialect: str, form: str) -> None:
+    proxy = stand.proxy(dialect)
+    seen = []
+    for target in TARGETS[form]:
+        seen.append(outcome(*stand.send(proxy, IDENTITY, target=target)))
+        stranger = outcome(*stand.send(proxy, IDENTITY, target=target, source=STRANGER))
+        assert stranger in {"denied: trusted_proxy_untrusted_source", "refused by the proxy"}
+    saw(f"path: {form}", dialect, *seen)
+
+
+@every_proxy
+def test_http2_without_tls_is_held_to_the_same(stand: Stand, dialect: str) -> None:
+    proxy = stand.proxy(dialect)
+    seen = []
+    for name in STAMPED:
+        for headers in ([(name, FORGED)], [(name, FORGED), (name, "")], [(name.replace("-", "_"), FORGED)]):
+            stand.gateway.clear()
+            answer = http2_or_nothing(proxy.port, [*IDENTITY, *headers])
+            seen.append(outcome(answer, stand.gateway.arrived))
+    saw("stamped header over HTTP/2 without TLS", dialect, *seen)
+
+
+def http2_or_nothing(port: int, headers: Any) -> Response:
+    try:
+        return http2(port, headers, source=FRONT)
+    except OSError:
+        return Response(0)
+
+
+@every_proxy
+def test_in_shadow_mode_what_would_be_denied_passes_without_an_identity(stand: Stand, dialect: str) -> None:
+    proxy = stand.proxy(dialect, "shadow")
+    forged = [(name, FORGED) for name in PROTECTED]
+    seen = [
+        outcome(*stand.send(proxy, headers, source=source), "shadow")
+        for headers, source in (([*WITHOUT_USER, *forged], STRANGER), ([*IDENTITY, *forged], FRONT), (forged, STRANGER))
+    ]
+    assert [one for one in seen if not one.startswith("passes with")] == []
+    saw("shadow mode, what would be denied", dialect, *seen)
+
+
+@every_http_proxy
+def test_who_is_no_caller_gets_nothing_from_the_door(stand: Stand, dialect: str) -> None:
+    port = int(stand.door.rpartition(":")[2])
+    asked = [("x-forwarded-for", FRONT), ("x-original-method", "GET"), ("x-original-uri", "/"), (USER_HEADER, USER)]
+    answer = http1(port, asked, target=f"/forward-auth/{dialect}/openclaw", source=STRANGER)
+    assert answer.values("x-authz-stamp") == answer.values("x-authz-user") == []
+    saw("door asked directly by who is no caller", dialect, outcome(answer, []))
+
+
+@dataclass
+class Upgrade:
+    """What became of an upgrade."""
+
+    answer: Response = field(default_factory=lambda: Response(101))
+    echoed: bool = False
+
+
+def upgrade(stand: Stand, port: int, headers: Any, source: str) -> Upgrade:
+    stand.gateway.clear()
+    try:
+        with websocket(port, headers, source=source) as opened:
+            frames: list[str | bytes] = ["hello", b"\x00\xff", "x" * 100_000]
+            return Upgrade(echoed=[opened.echo(frame) for frame in frames] == frames)
+    except Refused as refused:
+        return Upgrade(refused.response)
+
+
+@every_proxy
+def test_an_upgrade_is_decided_as_any_request(stand: Stand, dialect: str) -> None:
+    port = stand.proxy(dialect).port
+    opened = upgrade(stand, port, list(IDENTITY), FRONT)
+    assert opened.echoed
+    saw("WebSocket upgrade with an identity", dialect, outcome(opened.answer, stand.gateway.arrived))
+    for attack, headers, source in (
+        ("without an identity", list(WITHOUT_USER), FRONT),
+        ("of a stranger", list(IDENTITY), STRANGER),
+    ):
+        refused = upgrade(stand, port, headers, source)
+        assert not refused.echoed
+        saw(f"WebSocket upgrade {attack}", dialect, outcome(refused.answer, stand.gateway.arrived))
+
+
+@every_proxy
+def test_an_upgrade_brings_no_stamps_of_its_own(stand: Stand, dialect: str) -> None:
+    port = stand.proxy(dialect).port
+    forged = [(name, FORGED) for name in STAMPED] + [(name.upper(), f"second-{FORGED}") for name in STAMPED]
+    seen = upgrade(stand, port, [*IDENTITY, *forged], FRONT)
+    assert seen.echoed
+    saw("WebSocket upgrade with stamped headers", dialect, outcome(seen.answer, stand.gateway.arrived))
+
+
+@every_proxy
+def test_an_upgrade_cannot_have_the_stamps_taken_away(stand: Stand, dialect: str) -> None:
+    proxy = stand.proxy(dialect)
+    headers = [
+        *IDENTITY,
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade, x-authz-user, x-authz-stamp"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    answer, arrived = stand.send(proxy, headers)
+    assert answer.status == 101
+    saw("WebSocket upgrade with stamped headers named in Connection", dialect, outcome(answer, arrived))
