@@ -144,8 +144,10 @@ def write(text: str, output: Path | None, *, force: bool) -> None:
     "--extauthz",
     multiple=True,
     metavar="ADDR",
-    help="Where a process of extauthz answers, host:port or unix:/path; repeatable. Default: the file's listen.grpc.",
+    help="Where a process of extauthz answers, host:port or unix:/path; repeatable. Default: the file's listen.grpc, "
+    "with --http its listen.http.",
 )
+@click.option("--http", "over_http", is_flag=True, help="Ask over HTTP, not gRPC; docs/envoy.md says what that loses.")
 @click.option(
     "--timeout", type=float, default=0.5, show_default=True, metavar="SECONDS", help="For one decision, with retries."
 )
@@ -201,6 +203,7 @@ def envoy(config_file: Path, output: Path | None, force: bool, **given: Any) -> 
                 gateways=given["gateways"],
                 default=given["default"],
                 extauthz=given["extauthz"],
+                ask_over="http" if given["over_http"] else "grpc",
                 listen=given["listen"],
                 admin=given["admin"],
                 timeout=given["timeout"],
@@ -234,7 +237,11 @@ def _extauthz_tls(loaded: Loaded, given: dict[str, Any]) -> ClientTls | None:
 
     options = ("extauthz_ca", "extauthz_name", "extauthz_certificate", "extauthz_key")
     said = {option: given[option] for option in options if given[option] is not None}
-    wanted = extauthz_tls(loaded.settings)
+    if given["over_http"] and said:
+        raise click.UsageError(
+            f"--{next(iter(said)).replace('_', '-')}: extauthz has no TLS over HTTP; leave out --http"
+        )
+    wanted = None if given["over_http"] else extauthz_tls(loaded.settings)
     if wanted is None:
         if said:
             raise click.UsageError(

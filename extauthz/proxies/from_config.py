@@ -5,7 +5,7 @@ name the place in the file, or what is missing, and the cure. The texts are writ
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from extauthz.config.schema import GatewayModel, Settings
 from extauthz.config.values import Endpoint
@@ -94,20 +94,21 @@ def envoy_routes(
     return tuple(routes)
 
 
-def extauthz_endpoints(settings: Settings) -> tuple[str, ...]:
-    """Return where extauthz answers gRPC, as the file says.
+def extauthz_endpoints(settings: Settings, ask_over: Literal["grpc", "http"] = "grpc") -> tuple[str, ...]:
+    """Return where extauthz answers gRPC, or HTTP, as the file says.
 
     Raises:
         GapError: The file says where it listens and not at which address it is reached.
     """
-    for text in settings.listen.grpc:
+    listen = settings.listen.http if ask_over == "http" else settings.listen.grpc
+    for text in listen:
         endpoint = Endpoint.parse(text)
         if not endpoint.path and (endpoint.host in _EVERYWHERE or not endpoint.port):
             raise GapError(
-                f"listen.grpc: {text} does not say at which address the proxy reaches extauthz: give it, one for each "
-                "of its processes"
+                f"listen.{ask_over}: {text} does not say at which address the proxy reaches extauthz: give it, one for "
+                "each of its processes"
             )
-    return tuple(settings.listen.grpc)
+    return tuple(listen)
 
 
 def extauthz_tls(settings: Settings) -> envoy.ClientTls | None:
@@ -119,13 +120,14 @@ def extauthz_tls(settings: Settings) -> envoy.ClientTls | None:
     return envoy.ClientTls(ca=PLACEHOLDER_TLS.ca, server_name=PLACEHOLDER_TLS.server_name)
 
 
-def envoy_settings(
+def envoy_settings(  # noqa: PLR0913 - what the file cannot say, by name
     settings: Settings,
     upstreams: Mapping[str, str],
     *,
     gateways: Iterable[str] = (),
     default: str | None = None,
     extauthz: Sequence[str] = (),
+    ask_over: Literal["grpc", "http"] = "grpc",
     **further: Any,
 ) -> envoy.Settings:
     """Return what Envoy's configuration for gateways of the file is written from.
@@ -135,7 +137,8 @@ def envoy_settings(
         upstreams: Where each gateway is, as host:port, by id.
         gateways: The ids of the gateways to be written; none means all.
         default: As in `envoy_routes`.
-        extauthz: Where extauthz answers gRPC, one entry a process; none means as the file says.
+        extauthz: Where extauthz answers, one entry a process; none means as the file says.
+        ask_over: Which of its doors is asked. The HTTP doors have no TLS, whatever the file says.
         further: Other fields of `envoy.Settings`, which take the place of what follows from the file.
 
     Raises:
@@ -144,11 +147,12 @@ def envoy_settings(
     """
     return envoy.Settings(
         routes=envoy_routes(choose(settings, gateways), upstreams, default=default),
-        extauthz=tuple(extauthz) or extauthz_endpoints(settings),
+        extauthz=tuple(extauthz) or extauthz_endpoints(settings, ask_over),
+        ask_over=ask_over,
         headers=stamped_headers(settings),
         **{
             "checks_at_once": settings.server.max_concurrent,
-            "extauthz_tls": extauthz_tls(settings),
+            "extauthz_tls": extauthz_tls(settings) if ask_over == "grpc" else None,
             **further,
         },
     )
