@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from extauthz.proxies.envoy import ClientTls, Route, Settings
+from support.attacks import note
 from support.clients import Headers, Refused, Response, http1, http2, proxy_protocol, websocket
 from support.echo_gateway import Arrived
 from support.front import running_front
@@ -237,6 +238,7 @@ def test_killed_everything_is_denied_until_it_is_back(world: World, alone: tuple
         everyone_is_denied(front.port)
         assert world.arrived() == []
         assert opened.echo("still here") == "still here"
+    note("door killed", "Envoy HTTP", "nothing arrives")
     service.restart()
     wait_until(lambda: http1(front.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")
 
@@ -249,6 +251,7 @@ def test_hung_everything_is_denied_until_it_goes_on(world: World, alone: tuple[A
         world.clear()
         everyone_is_denied(front.port)
         assert world.arrived() == []
+        note("door hung (SIGSTOP)", "Envoy HTTP", "nothing arrives")
     finally:
         service.program.signal(signal.SIGCONT)
     wait_until(lambda: http1(front.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from extauthz.proxies.envoy import STAMPED_HEADERS, Route
+from proxies.test_forward_auth_outage import ANSWERS
+from support.attacks import note
 from support.clients import Refused, Response, http1, http2, websocket
 from support.echo_gateway import Arrived, EchoGateway, echo_gateway
 from support.front import Front, running_front
@@ -131,6 +133,27 @@ def test_an_answer_that_is_none_is_a_denial(stage: Stage, send: Send, answer: by
         pass
     assert refused.value.response.status == 503
     assert stage.gateway.arrived == []
+
+
+@pytest.mark.parametrize("said", ANSWERS)
+def test_what_is_no_answer_of_extauthz_is_no_pass(stage: Stage, said: str) -> None:
+    for answer in ANSWERS[said]:
+        refused, arrived = stage.asked(answer)
+        assert (refused.status == 200, arrived) == (False, []), answer[:60]
+    note(f"door {said}", "Envoy HTTP", "nothing arrives")
+
+
+def test_a_pass_that_names_nobody_has_no_stamp_and_so_is_none_to_who_verifies(stage: Stage) -> None:
+    _, (arrived,) = stage.asked(says("200 OK"))
+    assert [name for name in STAMPED_HEADERS if arrived.values(name)] == []
+    # It is what the proxy in front said, and what extauthz is asked about: Envoy cannot take it away before.
+    assert arrived.values("x-forwarded-user") == ["someone"]
+    note("door answers 200 and names nobody", "Envoy HTTP", "passes without a stamp, the front's identity header stays")
+
+
+def test_a_success_other_than_200_is_none(stage: Stage) -> None:
+    assert stage.asked(b"HTTP/1.1 204 No Content\r\n\r\n")[1] == []
+    note("door answers 204 and names nobody", "Envoy HTTP", "nothing arrives")
 
 
 @both_clients

@@ -11,6 +11,7 @@ from typing import Self
 import pytest
 
 from extauthz.proxies.envoy import Route
+from support.attacks import note
 from support.clients import Refused, Session, http1, http2, websocket
 from support.echo_gateway import EchoGateway, echo_gateway
 from support.front import Front, running_front
@@ -100,6 +101,7 @@ def test_killed_under_load_everything_is_denied_until_it_is_back(tmp_path: Path)
         assert load.statuses == {200, 503}
         assert len(gateway.arrived) == load.count(200)
         assert all(one.values("x-authz-user") for one in gateway.arrived)
+        note("door killed", "Envoy gRPC", "nothing arrives")
 
 
 def test_stopped_without_being_ended_everything_is_denied_until_it_goes_on(tmp_path: Path) -> None:
@@ -113,6 +115,7 @@ def test_stopped_without_being_ended_everything_is_denied_until_it_goes_on(tmp_p
             wait_until(lambda: front.envoy.counter(healthy) == 0, "Envoy noticing that it does not answer")
             assert http1(front.port, IDENTITY, source=TRUSTED).status == 503
             assert gateway.arrived == []
+            note("door hung (SIGSTOP)", "Envoy gRPC", "nothing arrives")
         finally:
             service.program.signal(signal.SIGCONT)
         wait_until(lambda: http1(front.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")

@@ -29,7 +29,7 @@ from support.stand import (
     running_stand,
 )
 
-COLUMNS: Final = {**NAMES, "envoy": "Envoy gRPC"}
+COLUMNS: Final = {**NAMES, "envoy": "Envoy gRPC", "envoy-http": "Envoy HTTP"}
 every_proxy = pytest.mark.parametrize("dialect", COLUMNS)
 every_http_proxy = pytest.mark.parametrize("dialect", NAMES)
 
@@ -241,11 +241,13 @@ def test_in_shadow_mode_what_would_be_denied_passes_without_an_identity(stand: S
     saw("shadow mode, what would be denied", dialect, *seen)
 
 
-@every_http_proxy
+@pytest.mark.parametrize("dialect", [*NAMES, "envoy-http"])
 def test_who_is_no_caller_gets_nothing_from_the_door(stand: Stand, dialect: str) -> None:
     port = int(stand.door.rpartition(":")[2])
     asked = [("x-forwarded-for", FRONT), ("x-original-method", "GET"), ("x-original-uri", "/"), (USER_HEADER, USER)]
-    answer = http1(port, asked, target=f"/forward-auth/{dialect}/openclaw", source=STRANGER)
+    asked.append(("x-extauthz-peer", FRONT))
+    door = f"/forward-auth/{dialect.removesuffix('-http')}/openclaw"
+    answer = http1(port, asked, target=door, source=STRANGER)
     assert answer.values("x-authz-stamp") == answer.values("x-authz-user") == []
     saw("door asked directly by who is no caller", dialect, outcome(answer, []))
 

@@ -113,18 +113,29 @@ def running_proxy(dialect: str, directory: Path, **given: Any) -> Iterator[Proxy
     port = free_port()
     chosen = settings(dialect, directory, listen=f"127.0.0.1:{port}", **{"timeout": 5.0, **given})
     text = {"traefik": traefik, "caddy": caddy, "nginx": nginx}[dialect].render(chosen)
-    path = write(dialect, directory, text)
-    env = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
-    argv = _argv(dialect, path)
-    with running(argv, log=directory / "log", ready=lambda: _is_up(port), env=env, cwd=directory) as program:
+    with run_written(dialect, directory, text, port) as program:
         yield Proxy(dialect, port, program, text)
 
 
 @contextlib.contextmanager
+def run_written(dialect: str, directory: Path, text: str, port: int) -> Iterator[Program]:
+    """Run a proxy with a configuration text while the block runs, from the moment it answers at its port.
+
+    Raises:
+        ProgramError: it did not become ready; the message has the end of its log.
+    """
+    path = write(dialect, directory, text)
+    env = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
+    argv = _argv(dialect, path)
+    with running(argv, log=directory / "log", ready=lambda: _is_up(port), env=env, cwd=directory) as program:
+        yield program
+
+
+@contextlib.contextmanager
 def running_envoy_proxy(
-    directory: Path, *, gateway: str, upstream: str, user_header: str, extauthz: str
+    directory: Path, *, gateway: str, upstream: str, user_header: str, extauthz: str, ask_over: str = "grpc"
 ) -> Iterator[Proxy]:
-    """Run Envoy, asking over gRPC, as one more of them."""
+    """Run Envoy, asking over gRPC or HTTP, as one more of them."""
     route = Route(upstream=upstream, gateway=gateway, user_headers=(user_header,))
-    with running_front(directory, routes=[route], extauthz=[extauthz]) as front:
+    with running_front(directory, routes=[route], extauthz=[extauthz], ask_over=ask_over) as front:
         yield Proxy("envoy", front.port, front.envoy.program, "")

@@ -85,6 +85,8 @@ class Stand:
             }
             if dialect == "envoy":
                 opened = running_envoy_proxy(directory, extauthz=self.service.address, **told)
+            elif dialect == "envoy-http":
+                opened = running_envoy_proxy(directory, extauthz=self.door, ask_over="http", **told)
             elif gateway == "authenticated":
                 step = f"http://{self.authenticator.address}/oauth2/auth"
                 opened = running_proxy(dialect, directory, extauthz=(self.door,), authenticate=step, **told)
