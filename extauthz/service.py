@@ -136,8 +136,11 @@ def serve(loaded: Loaded) -> None:
         _log.error("a gateway is incomplete", path=fault.path, note=fault.message)
     stopped = threading.Event()
 
+    received: list[int] = []
+
     def stop(number: int, _frame: FrameType | None) -> None:
-        _log.info("stopping", signal=signal.Signals(number).name, drain_seconds=settings.server.drain_seconds)
+        # Nothing is logged here: a signal that comes while a line is written must not try to write another.
+        received.append(number)
         stopped.set()
 
     try:
@@ -189,6 +192,7 @@ def serve(loaded: Loaded) -> None:
     )
     _settle_memory()
     _watch(keys, stopped)
+    _log.info("stopping", signal=signal.Signals(received[0]).name, drain_seconds=settings.server.drain_seconds)
     # Both at once: what is under way at one has no less time for what is under way at the other.
     closing = threading.Thread(target=http_door.drain, name="extauthz-http-drain")
     closing.start()

@@ -18,9 +18,13 @@ from extauthz.cli.options import UnusableConfigError, UnusableError
     help="The configuration file; the lines to try are for the one that comes with extauthz.",
 )
 def command(config_file: Path) -> None:
-    """Run Envoy, extauthz and a reference Gateway on loopback, and print lines to try. Ctrl-C stops all."""
+    """Run it all on loopback and print lines to try.
+
+    A real Envoy in front, extauthz, and a reference Gateway behind. Ctrl-C stops all.
+    """
     from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
     from extauthz.demo import DemoError, running  # noqa: PLC0415
+    from extauthz.proxies.from_config import GapError  # noqa: PLC0415
 
     # A request to stop unwinds the block below, which stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -40,6 +44,8 @@ def command(config_file: Path) -> None:
         click.echo("\nStopped.")
     except ConfigError as error:
         raise UnusableConfigError(str(error)) from error
+    except GapError as error:
+        raise UnusableError(f"{config_file}: {error}") from error
     except DemoError as error:
         raise UnusableError(str(error)) from error
 

@@ -44,16 +44,19 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per option
     requests_file: TextIO | None,
     output_format: str,
 ) -> None:
-    r"""Explain the decision about a request, step by step, with what to do about a denial.
+    """Explain the decision about a request, step by step.
+
+    A denial comes with what to do about it.
 
     \b
     One request:
       extauthz explain --gateway openclaw --peer 10.0.0.7 -H 'x-forwarded-user: nick@example.com'
+    \b
     A file with one request per line, {"id", "gateway", "peer", "headers", "method", "host", "path"}:
       extauthz explain --requests requests.jsonl --format json
 
     Exit status 0: every request is allowed. 1: one at least is denied. 2: bad usage or configuration.
-    """
+    """  # noqa: D301 - click wants the character, not a backslash
     if requests_file is not None and (peer or headers or gateway or host or caller):
         raise click.UsageError(
             "--requests has the requests: leave out --gateway, --peer, --header, --host and --caller"

@@ -44,7 +44,10 @@ class _Kinds(click.Group):
 
 @click.group("proxy-config", cls=_Kinds)
 def command() -> None:
-    """Write the configuration of the proxy before a Gateway, or of OpenClaw behind it, from extauthz's own file."""
+    """Write a proxy's configuration, or OpenClaw's.
+
+    From extauthz's own file: of the proxy before a Gateway, or of OpenClaw behind it.
+    """
 
 
 gateways_option = click.option(

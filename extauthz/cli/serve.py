@@ -13,7 +13,9 @@ from extauthz.cli.options import UnusableError, config_option, load_config
 @click.option("--http", multiple=True, metavar="ADDR", help="The same for listen.http.")
 @click.option("--admin", multiple=True, metavar="ADDR", help="The same for listen.admin.")
 def command(config_file: Path, grpc: tuple[str, ...], http: tuple[str, ...], admin: tuple[str, ...]) -> None:
-    """Answer proxies until SIGTERM or Ctrl-C; then finish what is under way.
+    """Answer proxies: the service itself.
+
+    Until SIGTERM or Ctrl-C; then what is under way is finished.
 
     ADDR is host:port, [v6]:port or unix:/path; port 0 lets the system choose one, and the log says which. For more
     cores, start more processes, each with its own addresses, and list them all as endpoints in the proxy.

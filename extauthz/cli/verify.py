@@ -34,7 +34,9 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     path: str | None,
     form: str,
 ) -> None:
-    """Explain TOKEN, a stamp, claim by claim, and whether a Gateway would accept it now.
+    """Explain a stamp claim by claim.
+
+    TOKEN is the stamp; the last line says whether a Gateway would accept it now.
 
     With - for TOKEN it is read from standard input, where other users of this host cannot see it. Exits with 0 if
     it is accepted, 1 if it is refused, 2 if the question cannot be asked.

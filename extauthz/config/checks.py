@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from extauthz.config.schema import HeaderNames, Stamp
 from extauthz.config.values import UNIX_PREFIX, Endpoint, seconds
-from extauthz.core.text import fold, trim
+from extauthz.core.text import canonical, fold, trim
 from extauthz.stamp.claims import MAX_LIFETIME_SECONDS
 
 Place = tuple[str | int, ...]
@@ -18,7 +18,7 @@ Found = Iterator[tuple[Place, str]]
 
 def cross_check(data: dict[str, Any]) -> Found:
     """Yield the place and the text of every fault between values."""
-    for check in (_hosts, _peer_caller, _beyond_this_host, _principals, _header_names, _durations, _engine, _accepted):
+    for check in _CHECKS:
         yield from check(data)
 
 
@@ -92,6 +92,21 @@ def _beyond_this_host(data: dict[str, Any]) -> Found:
                 )
 
 
+def _admin_token(data: dict[str, Any]) -> Found:
+    if _get(data, "admin", "tokenFile") is not None:
+        return
+    for address in _texts(_get(data, "listen", "admin")):
+        try:
+            local = Endpoint.parse(address).is_local
+        except ValueError:
+            continue  # the schema says so
+        if not local:
+            yield (
+                ("listen", "admin"),
+                f"{address} can be reached from other hosts: set admin.tokenFile, or listen on loopback",
+            )
+
+
 def _principals(data: dict[str, Any]) -> Found:
     if _get(data, "tls", "clientCa") is not None:
         return
@@ -118,19 +133,17 @@ def _header_names(data: dict[str, Any]) -> Found:
     }
     owner: dict[str, str] = {}
     for key, name in names.items():
-        other = owner.setdefault(fold(trim(name)), key)
+        other = owner.setdefault(canonical(fold(trim(name))), key)
         if other != key:
-            yield ("headers", key), f"{name!r} is also headers.{other}: each header has one meaning"
+            yield ("headers", key), f"{name!r} is also headers.{other}, or an alias of it: each header has one meaning"
     for gateway, value in _gateways(data).items():
         user_header = _get(value, "auth", "trustedProxy", "userHeader")
-        key = owner.get(fold(trim(user_header))) if isinstance(user_header, str) else None
-        if key is not None and key != "user":
+        key = owner.get(canonical(fold(trim(user_header)))) if isinstance(user_header, str) else None
+        same = key == "user" and fold(trim(str(user_header))) == fold(trim(names["user"]))
+        if key is not None and not same:
             yield (
                 ("gateways", gateway, "auth", "trustedProxy", "userHeader"),
-                (
-                    f"{user_header!r} is also headers.{key}, which extauthz sets to something else: the user needs a "
-                    "name of its own"
-                ),
+                (f"{user_header!r} is also headers.{key}, or an alias of it: the user needs a name of its own"),
             )
 
 
@@ -164,3 +177,16 @@ def _accepted(data: dict[str, Any]) -> Found:
         gateway = _get(entry, "gateway")
         if isinstance(gateway, str) and gateway not in gateways:
             yield ("accepted", position, "gateway"), f"there is no gateway {gateway!r}"
+
+
+_CHECKS: Final = (
+    _hosts,
+    _peer_caller,
+    _beyond_this_host,
+    _admin_token,
+    _principals,
+    _header_names,
+    _durations,
+    _engine,
+    _accepted,
+)
