@@ -25,7 +25,7 @@ every_http_proxy = pytest.mark.parametrize("dialect", NAMES)
 COPIES: Final = [*IDENTITY, *((name, FORGED) for name in PROTECTED)]
 
 ANSWERS: Final[dict[str, list[bytes]]] = {
-    "no answer, the connection closed": [b""],
+    "closes the connection without an answer": [b""],
     "answers what is no HTTP": [b"\x00\x16\x03\x01garbage\r\n\r\n", b"200 OK\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"],
     "answers half a head": [b"HTTP/1.1 200 OK\r\nX-Authz-User: forged@example.com\r\nX-Aut", b"HTTP/1.1 200"],
     "answers with impossible headers": [

@@ -18,6 +18,20 @@ PROXIES: Final = ("Traefik", "Caddy", "nginx", "Envoy gRPC", "Envoy HTTP")
 RECORD: Final = Path(__file__).parents[1] / "proxies" / "attacks.json"
 PAGE: Final = Path(__file__).parents[2] / "docs" / "security.md"
 
+FAMILIES: Final = (
+    "stamped header",
+    "identity from a stranger",
+    "second identity beside the front's",
+    "identity where the proxy authenticates",
+    "forged",
+    "path",
+    "WebSocket upgrade",
+    "door",
+)
+"""How the attacks of one table begin."""
+
+NOT_TRIED: Final = "-"
+
 BEGIN: Final = "<!-- the table of attacks: written by tests/support/attacks.py -->\n"
 END: Final = "<!-- the end of the table -->\n"
 
@@ -60,15 +74,17 @@ def _write(attack: str, proxy: str, outcome: str) -> None:
 
 
 def table() -> str:
-    """Return the record as the page's table."""
+    """Return the record as the page's tables: one for each family of attacks, and one for all that are in none."""
     found = recorded()
     proxies = [name for name in PROXIES if any(name in row for row in found.values())]
-    rows = ["| attack | " + " | ".join(proxies) + " |", "|---" * (len(proxies) + 1) + "|"]
-    rows += [
-        f"| {attack} | " + " | ".join(row.get(name, "–") for name in proxies) + " |"  # noqa: RUF001 - a dash, as in print
-        for attack, row in found.items()
-    ]
-    return "\n".join(rows) + "\n"
+    families: dict[str, list[str]] = {family: [] for family in (*FAMILIES, "")}
+    for attack, row in found.items():
+        family = next((one for one in FAMILIES if attack.startswith(one)), "")
+        cells = [row.get(name, NOT_TRIED) for name in proxies]
+        families[family].append(f"| {attack.removeprefix(family).lstrip(',: ')} | {' | '.join(cells)} |")
+    head = f" | {' | '.join(proxies)} |\n{'|---' * (len(proxies) + 1)}|\n"
+    parts = [f"| {family or 'else'}{head}" + "\n".join(rows) + "\n" for family, rows in families.items() if rows]
+    return "\n".join(parts)
 
 
 def on_page() -> str:

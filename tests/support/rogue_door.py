@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from support.ports import free_port
@@ -17,7 +17,8 @@ class RogueDoor:
     """A running server. Set `answer` to change what it says; after it, the connection is closed."""
 
     port: int
-    answer: bytes | None = b""
+    answer: bytes | Callable[[bytes], bytes] | None = b""
+    """Bytes, HANGS, or what makes bytes of the head of a question."""
     asked: list[bytes] = field(default_factory=list)
 
     @property
@@ -64,6 +65,6 @@ def _answer(door: RogueDoor, connection: socket.socket, end: threading.Event) ->
             while not end.is_set() and connection.recv(65_536):
                 pass
             return
-        connection.sendall(door.answer)
+        connection.sendall(door.answer(head) if callable(door.answer) else door.answer)
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
