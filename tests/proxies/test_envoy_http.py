@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from extauthz.proxies.envoy import ClientTls, Route, Settings
+from extauthz.proxies.envoy import ClientTls, Route, Settings, render
 from support.attacks import note
 from support.clients import Headers, Refused, Response, http1, http2, proxy_protocol, websocket
 from support.echo_gateway import Arrived
+from support.envoy import running_envoy
 from support.front import running_front
+from support.ports import free_port
 from support.process import wait_until
 from support.service import running_service
 from support.world import CONFIG, IDENTITY, STRANGER, TRUSTED, USER, Way, World, identity
@@ -277,3 +279,29 @@ def test_a_balancers_line_is_not_taken_for_a_request(world: World) -> None:
     port = world.front(encode_raw_headers=True, ask_over="http").port
     assert http1(port, IDENTITY, source=STRANGER, preface=proxy_protocol("10.0.0.7")).status in {0, 400}
     assert world.arrived() == []
+
+
+@pytest.mark.parametrize("removed_too", [True, False], ids=["removed", "not-removed"])
+def test_without_the_line_that_names_the_peer_nobody_is_trusted_or_whoever_says_so(
+    world: World, tmp_path: Path, removed_too: bool
+) -> None:
+    # Why both lines are there, and are not to be left out of a configuration written by hand.
+    route = Route(upstream=world.openclaw.address, gateway="openclaw", user_headers=("x-forwarded-user",))
+    port, admin = free_port(), free_port()
+    settings = Settings(
+        routes=(route,),
+        extauthz=(world.service.http,),
+        listen=f"127.0.0.1:{port}",
+        admin=f"127.0.0.1:{admin}",
+        ask_over="http",
+        timeout=5.0,
+    )
+    kept = [line for line in render(settings).splitlines() if "%DOWNSTREAM_DIRECT" not in line or "key:" not in line]
+    text = "\n".join(line for line in kept if removed_too or f'remove: "{PEER}"' not in line)
+    assert text.count(PEER) == removed_too
+    with running_envoy(text.replace("headers_to_add:", "headers_to_add: []"), admin_port=admin, directory=tmp_path):
+        honest = http1(port, IDENTITY, source=TRUSTED)
+        forged = http1(port, [*IDENTITY, (PEER, TRUSTED)], source=STRANGER)
+    assert honest.values("x-authz-reason") == ["trusted_proxy_untrusted_source"]
+    assert forged.status == (403 if removed_too else 200)
+    assert len(world.arrived()) == (not removed_too)

@@ -36,11 +36,12 @@ def test_the_example_makes_a_configuration_that_envoy_accepts(tmp_path: Path) ->
 
 def test_every_quoted_piece_is_in_the_configuration() -> None:
     with_balancer = Settings(routes=example().routes, extauthz=example().extauthz, proxy_protocol_from=("10.0.9.0/24",))
-    written = "\n".join(lines(render(with_balancer)))
+    over_http = Settings(routes=example().routes, extauthz=example().extauthz, ask_over="http")
     quoted = blocks("yaml")
-    assert len(quoted) >= 5
+    assert len(quoted) >= 8
     for block in quoted:
-        assert "\n".join(lines(block)) in written, block
+        settings = over_http if block.startswith("# over HTTP\n") else with_balancer
+        assert "\n".join(lines(block)) in "\n".join(lines(render(settings))), block
 
 
 def test_the_defaults_are_as_told() -> None:
