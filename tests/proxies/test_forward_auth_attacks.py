@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from support.attacks import note
-from support.clients import Headers, Refused, Response, http1, http2, websocket
+from support.clients import Headers, Refused, Response, http1, http2, raw, websocket
 from support.http_proxies import NAMES
 from support.stand import (
     FORGED,
@@ -208,6 +208,39 @@ def test_the_path_that_is_stamped_is_the_one_that_arrives(stand: Stand, dialect:
         stranger = outcome(*stand.send(proxy, IDENTITY, target=target, source=STRANGER))
         assert stranger in {"denied: trusted_proxy_untrusted_source", "refused by the proxy"}
     saw(f"path: {form}", dialect, *seen)
+
+
+HOSTS: Final = {
+    "none": [b""],
+    "empty": [b"Host:\r\n"],
+    "two": [b"Host: gateway.example.com\r\nHost: forged.example.com\r\n"],
+    "no host": [b"Host: %s\r\n" % value for value in (b"a b", b"a/b", b"user@gateway.example.com", b"a,b")],
+    "in other forms": [b"Host: %s\r\n" % value for value in (b"GATEWAY.Example.COM:8443", b"192.0.2.1:80", b"[::1]")],
+}
+
+
+@every_proxy
+@pytest.mark.parametrize("form", HOSTS)
+def test_the_host_that_is_stamped_is_the_one_that_arrives(stand: Stand, dialect: str, form: str) -> None:
+    port = stand.proxy(dialect).port
+    fields = b"".join(f"{name}: {value}\r\n".encode() for name, value in IDENTITY)
+    seen = []
+    for host in HOSTS[form]:
+        stand.gateway.clear()
+        answer = raw(port, b"GET / HTTP/1.1\r\n" + host + fields + b"\r\n", source=FRONT)
+        seen.append(outcome(answer, stand.gateway.arrived))
+    saw(f"host: {form}", dialect, *seen)
+
+
+@every_http_proxy
+def test_the_proxy_hands_on_who_the_client_of_the_front_is(stand: Stand, dialect: str) -> None:
+    # Under this ruleset a client that cannot be named is refused: X-Forwarded-For must get through as a chain.
+    proxy = stand.proxy(dialect, "claw")
+    answer, arrived = stand.send(proxy, IDENTITY)
+    assert outcome(answer, arrived, "claw") == "only extauthz's arrives"
+    assert arrived[0].values("x-forwarded-for") == [f"203.0.113.10, {FRONT}"]
+    nobody = [pair for pair in IDENTITY if pair[0] != "x-forwarded-for"]
+    assert outcome(*stand.send(proxy, nobody), "claw") == "denied: proxy_attribution_required"
 
 
 @every_proxy

@@ -16,6 +16,7 @@ from support.attacks import note
 from support.clients import Refused, Response, http1, websocket
 from support.echo_gateway import EchoGateway, echo_gateway
 from support.http_proxies import NAMES, Proxy, running_proxy
+from support.ports import free_port
 from support.process import wait_until
 from support.rogue_door import HANGS, RogueDoor, rogue_door
 from support.service import running_service
@@ -41,11 +42,11 @@ ANSWERS: Final[dict[str, list[bytes]]] = {
 
 
 def open_front(
-    stack: contextlib.ExitStack, dialect: str, directory: Path, gateway: EchoGateway, door: str, **more: Any
+    stack: contextlib.ExitStack, dialect: str, directory: Path, gateway: EchoGateway, *doors: str, **more: Any
 ) -> Proxy:
     told: dict[str, Any] = {"gateway": "openclaw", "upstream": gateway.address, "user_header": USER_HEADER}
     return stack.enter_context(
-        running_proxy(dialect, directory / dialect, extauthz=(door,), fronts=(FRONT,), **told, **more)
+        running_proxy(dialect, directory / dialect, extauthz=doors, fronts=(FRONT,), **told, **more)
     )
 
 
@@ -166,6 +167,19 @@ def test_killed_or_hung_everything_is_denied_until_it_is_back(tmp_path: Path) ->
     for name in NAMES:
         note("door hung (SIGSTOP)", NAMES[name], "nothing arrives")
         note("door killed", NAMES[name], "nothing arrives")
+
+
+@pytest.mark.parametrize("dialect", ["caddy", "nginx"])
+def test_with_another_process_there_is_no_refusal(dialect: str, tmp_path: Path) -> None:
+    with (
+        contextlib.ExitStack() as stack,
+        echo_gateway() as gateway,
+        running_service(tmp_path / "service", CONFIG) as service,
+        stack,
+    ):
+        doors = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{http_port(service)}")
+        proxy = open_front(stack, dialect, tmp_path, gateway, *doors)
+        assert [allowed(proxy) for _ in range(8)] == [True] * 8
 
 
 # Traefik has no setting for it; its 30 seconds are waited for above.

@@ -25,6 +25,7 @@ FAMILIES: Final = (
     "identity where the proxy authenticates",
     "forged",
     "path",
+    "host",
     "WebSocket upgrade",
     "door",
 )

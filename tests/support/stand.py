@@ -6,6 +6,7 @@ The proxies before them are started when a test first asks for them, and kept.
 import base64
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,9 @@ WITHOUT_USER: Final = IDENTITY[1:]
 
 
 def _gateway(**changed: Any) -> dict[str, Any]:
-    rules = {"userHeader": USER_HEADER, "requiredHeaders": ["x-forwarded-proto"], "allowUsers": [USER]}
+    rules: dict[str, Any] = {"userHeader": USER_HEADER, "requiredHeaders": ["x-forwarded-proto"], "allowUsers": [USER]}
+    if "ruleset" in changed:
+        rules["allowLoopback"] = True  # all of this is on one host
     return {"trustedProxies": [FRONT], "auth": {"mode": "trusted-proxy", "trustedProxy": rules}, **changed}
 
 
@@ -48,6 +51,7 @@ CONFIG: Final[dict[str, Any]] = {
         "openclaw": _gateway(),
         "authenticated": _gateway(peer="caller", trustedProxies=["127.0.0.1"]),
         "shadow": _gateway(mode="shadow"),
+        "claw": _gateway(ruleset="openclaw-2026.9"),
     },
 }
 
@@ -166,7 +170,7 @@ def unstamped(arrived: Arrived, gateway: str) -> list[str]:
         "sub": USER,
         "prx": "127.0.0.1" if gateway == "authenticated" else FRONT,
         "htm": arrived.method,
-        "hth": host.lower().partition(":")[0],
+        "hth": re.sub(r":\d+$", "", host.lower()),
         "pth": path_hash(arrived.target),
     }
     return [f"{name}={claims.get(name)!r}" for name, value in bound.items() if claims.get(name) != value]
