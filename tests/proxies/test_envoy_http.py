@@ -231,6 +231,12 @@ def everyone_is_denied(port: int) -> None:
     assert refused.value.response.status == 503
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs any more, which is a moment after the signal."""
+    states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
 def test_killed_everything_is_denied_until_it_is_back(world: World, alone: tuple[Any, Any]) -> None:
     service, front = alone
     assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
@@ -250,6 +256,7 @@ def test_hung_everything_is_denied_until_it_goes_on(world: World, alone: tuple[A
     assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
     service.program.signal(signal.SIGSTOP)
     try:
+        wait_until(lambda: is_stopped(service.program.pid), "the process to stand still")
         world.clear()
         everyone_is_denied(front.port)
         assert world.arrived() == []
