@@ -239,8 +239,7 @@ def test_the_proxy_hands_on_who_the_client_of_the_front_is(stand: Stand, dialect
     answer, arrived = stand.send(proxy, IDENTITY)
     assert outcome(answer, arrived, "claw") == "only extauthz's arrives"
     assert arrived[0].values("x-forwarded-for") == [f"203.0.113.10, {FRONT}"]
-    nobody = [pair for pair in IDENTITY if pair[0] != "x-forwarded-for"]
-    assert outcome(*stand.send(proxy, nobody), "claw") == "denied: proxy_attribution_required"
+    assert outcome(*stand.send(proxy, IDENTITY[:2]), "claw") == "denied: proxy_attribution_required"
 
 
 @every_proxy
