@@ -18,6 +18,17 @@ from extauthz.proxies import values
 STAMPED_HEADERS = ("x-authz-user", "x-authz-gateway", "x-authz-decision", "x-authz-stamp")
 """The headers that extauthz sets on every request it allows, where its configuration does not rename them."""
 
+ELSEWHERE = (
+    "x-forwarded-method",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+)
+"""Headers that some Gateways take for the path or method that was meant: what is decided about is the request line."""
+
 EVERY_DOMAIN = "*"
 """The domain of a route that takes every host no other route names."""
 
@@ -115,6 +126,8 @@ class Settings:
     """What becomes of a request with `_` in a header's name."""
     escaped_slashes: Literal["reject", "redirect", "keep"] = "reject"
     """What becomes of a path with %2F or %5C: refused, redirected to the plain form, or left as it is."""
+    removed: tuple[str, ...] = ELSEWHERE
+    """Headers of every request that the Gateway does not get, and extauthz neither."""
     strip_stamped: bool = True
     """Whether the client's own copies of the stamped headers are removed before extauthz is asked."""
     trusted_hops: int = 1
@@ -211,7 +224,12 @@ def _headers(settings: Settings) -> dict[str, object]:
         "settable": f"(?:{'|'.join(re.escape(name) for name in settable)})",
         # An identity header comes from the proxy in front and is what is judged: it must arrive.
         "stripped": [name for name in stamped if name not in users] if settings.strip_stamped else [],
+        "removed": [name for name in _unique(_names(settings.removed, "removed")) if name not in settable],
     }
+
+
+def _names(names: Iterable[str], setting: str) -> Iterable[str]:
+    return (values.header_name(name, setting) for name in names)
 
 
 def _http(settings: Settings) -> dict[str, object]:

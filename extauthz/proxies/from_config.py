@@ -145,17 +145,25 @@ def envoy_settings(  # noqa: PLR0913 - what the file cannot say, by name
         GapError: The file, or what is given beside it, does not say what is needed.
         ValueError: A value is not what its setting takes; the text names both.
     """
+    chosen = choose(settings, gateways)
     return envoy.Settings(
-        routes=envoy_routes(choose(settings, gateways), upstreams, default=default),
+        routes=envoy_routes(chosen, upstreams, default=default),
         extauthz=tuple(extauthz) or extauthz_endpoints(settings, ask_over),
         ask_over=ask_over,
         headers=stamped_headers(settings),
         **{
+            "removed": tuple(name for name in envoy.ELSEWHERE if name not in _required(chosen)),
             "checks_at_once": settings.server.max_concurrent,
             "extauthz_tls": extauthz_tls(settings) if ask_over == "grpc" else None,
             **further,
         },
     )
+
+
+def _required(gateways: Mapping[str, GatewayModel]) -> frozenset[str]:
+    """Return the headers that some gateway requires: these must arrive, whatever else is made of them."""
+    rules = (gateway.auth.trusted_proxy for gateway in gateways.values() if gateway.auth is not None)
+    return frozenset(fold(trim(name)) for one in rules if one is not None for name in one.required_headers)
 
 
 def openclaw_gateway(
