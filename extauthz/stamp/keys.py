@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
@@ -75,6 +76,9 @@ def rotate(
 ) -> SigningKey:
     """Add the next key: published at once, signing after `schedule.publication` seconds.
 
+    It always signs after every key that is there, so that none of them takes its turn: at the earliest one second
+    after the newest of them began.
+
     Args:
         path: The directory; it must have a key.
         algorithm: Of the new key; by default that of the newest one.
@@ -83,8 +87,8 @@ def rotate(
         now: Unix seconds, by default this host's clock.
 
     Raises:
-        KeyDirectoryError: if there is no key yet, one is waiting to become active, another rotation came first, or
-            the directory cannot be read or written.
+        KeyDirectoryError: if there is no key yet, one is waiting to become active, the clock is behind, another
+            rotation came first, or the directory cannot be read or written.
     """
     margins = schedule or Schedule()
     time_now = time.time() if now is None else now
@@ -93,19 +97,33 @@ def rotate(
         raise KeyDirectoryError(_no_key(path))
     if len(keys.keys) >= MAX_KEY_FILES:
         raise KeyDirectoryError(f"{path}: there are {MAX_KEY_FILES} keys already. {_prune_hint(path)}")
-    waiting = [key for key, state in keys.states(time_now) if state == "next"]
-    if waiting and margins.publication:
-        raise KeyDirectoryError(
-            f"{path / waiting[-1].file}: a next key is there already; it signs in "
-            f"{int(waiting[-1].activates_at - time_now)} s. Rotate again after that."
-        )
+    newest = keys.keys[-1]
+    _refuse_before(path, keys, time_now)
     made = int(time_now)
-    chosen = algorithm or keys.keys[-1].algorithm
-    key = new_key(chosen, created_at=made, activates_at=made + margins.publication)
+    activates_at = max(made + margins.publication, newest.activates_at + 1)
+    key = new_key(algorithm or newest.algorithm, created_at=made, activates_at=activates_at)
     target = path / _file_name(1 + max((_number(key.file) for key in keys.keys), default=0))
     if not write_key(target, key):
         raise KeyDirectoryError(f"{target}: another rotation came first; its key is the next one.")
     return key
+
+
+def _refuse_before(path: Path, keys: KeySet, now: float) -> None:
+    newest = keys.keys[-1]
+    ahead = math.ceil(newest.activates_at - now)
+    signs = keys.active(now)
+    if signs is not None and signs is not newest:
+        # Not for a leaked key either: what waits is published already, and signs as soon as it is the oldest.
+        raise KeyDirectoryError(
+            f"{path / newest.file}: a next key is there already; it signs in {ahead} s. Rotate again after that. "
+            f"If the key in {signs.file} leaked, delete that file: the next one signs at once. If the next one leaked, "
+            "delete its file and rotate again."
+        )
+    if ahead > keys.schedule.skew:
+        raise KeyDirectoryError(
+            f"{path / newest.file}: the clock of this host is {ahead} s behind this key's activates_at. Set the clock, "
+            "or rotate on a host whose clock is right: a key made now would not sign when it should."
+        )
 
 
 def prune(path: Path, schedule: Schedule | None = None, *, now: float | None = None) -> list[str]:

@@ -145,7 +145,7 @@ class KeySet:
 
     def __post_init__(self) -> None:
         """Order the keys by the time at which they begin to sign, so that each has its successor after it."""
-        ordered = tuple(sorted(self.keys, key=lambda key: (key.activates_at, key.created_at, key.kid)))
+        ordered = tuple(sorted(self.keys, key=lambda key: (key.activates_at, key.created_at, key.file, key.kid)))
         object.__setattr__(self, "keys", ordered)
 
     @cached_property

@@ -221,12 +221,50 @@ def test_a_second_rotation_waits_for_the_first(directory: Path) -> None:
     keys.rotate(directory, now=NOW + 301)
 
 
+AT_ONCE = Schedule(publication=0)
+
+
+def active_kid(directory: Path, now: float) -> str:
+    key = keys.load(directory).active(now)
+    assert key is not None
+    return key.kid
+
+
 def test_a_leaked_key_can_be_replaced_at_once(directory: Path) -> None:
-    keys.rotate(directory, now=NOW)
-    urgent = keys.rotate(directory, schedule=Schedule(publication=0), now=NOW + 10)
-    active = keys.load(directory).active(NOW + 10)
-    assert active is not None
-    assert active.kid == urgent.kid
+    urgent = keys.rotate(directory, schedule=AT_ONCE, now=NOW + 10)
+    assert active_kid(directory, NOW + 10) == urgent.kid
+
+
+def test_a_key_made_in_the_second_of_the_last_one_still_signs_after_it(tmp_path: Path) -> None:
+    for number in range(50):  # where the order hung on the kid it was wrong every other time
+        path = tmp_path / str(number)
+        keys.generate(path, "EdDSA", now=NOW)
+        urgent = keys.rotate(path, schedule=AT_ONCE, now=NOW + 0.5)
+        assert active_kid(path, NOW + 1) == urgent.kid
+        assert keys.prune(path, AT_ONCE, now=NOW + 10_000) == ["key-000001.jwk"]
+
+
+@pytest.mark.parametrize("publication", [0, 3, 300])
+def test_a_rotation_on_a_host_5_s_late_makes_a_key_that_signs_after_the_last(directory: Path, publication: int) -> None:
+    key = keys.rotate(directory, schedule=Schedule(publication=publication), now=NOW - 5)
+    assert key.activates_at > NOW
+    assert keys.load(directory).keys[-1].kid == key.kid
+    assert active_kid(directory, key.activates_at) == key.kid
+
+
+@pytest.mark.parametrize("publication", [0, 300])
+def test_a_rotation_on_a_host_400_s_late_is_refused(directory: Path, publication: int) -> None:
+    with pytest.raises(KeyDirectoryError, match=r"key-000001\.jwk: the clock of this host is 400 s behind"):
+        keys.rotate(directory, schedule=Schedule(publication=publication), now=NOW - 400)
+    assert only_file(directory).name == "key-000001.jwk"
+
+
+def test_no_key_is_put_before_one_that_waits_and_the_cure_for_a_leak_is_told(directory: Path) -> None:
+    waits = keys.rotate(directory, now=NOW)
+    with pytest.raises(KeyDirectoryError, match=r"If the key in key-000001\.jwk leaked, delete that file"):
+        keys.rotate(directory, schedule=AT_ONCE, now=NOW + 10)
+    (directory / "key-000001.jwk").unlink()
+    assert active_kid(directory, NOW + 10) == waits.kid
 
 
 def test_a_rotation_may_change_the_algorithm(directory: Path) -> None:
