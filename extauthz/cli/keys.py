@@ -31,10 +31,11 @@ _FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), 
 _LIFETIME = click.option(
     "--lifetime",
     type=click.IntRange(1, 3600),
-    default=60,
+    default=3600,
     show_default=True,
     metavar="SECONDS",
-    help="stamp.lifetime of the configuration: how long an old key is still needed.",
+    help="How long an old key is still needed: at least stamp.lifetime of the configuration. By default the longest "
+    "that there can be, since a public key that is published longer does no harm.",
 )
 
 
@@ -74,7 +75,9 @@ def generate(directory: Path, algorithm: str, form: str) -> None:
     help="How long it is published before it signs; by default 300. 0 is for a leaked key: stamps are refused until "
     "every service and Gateway has read the new one.",
 )
-@click.option("--prune", is_flag=True, help="Delete the retired keys, too.")
+@click.option(
+    "--prune", is_flag=True, help="Delete the retired keys, too: those that --lifetime says are needed no more."
+)
 @_LIFETIME
 @_FORMAT
 def rotate(  # noqa: PLR0913, PLR0917 (one parameter an option)

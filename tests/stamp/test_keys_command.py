@@ -1,6 +1,7 @@
 """`extauthz keys`, as a person runs it."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -43,21 +44,38 @@ def test_rotate_and_list_show_the_states(directory: str) -> None:
     assert lines[1].startswith("next")
 
 
+def backdate(directory: str) -> None:
+    for path in Path(directory).iterdir():
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps(document | {"activates_at": 1000, "created_at": 1000}))
+
+
 def test_rotate_at_once_for_a_leaked_key(directory: str) -> None:
+    backdate(directory)
     assert "from now on" in run("rotate", "--keys", directory, "--activate-after", "0").stdout
     rows = json.loads(run("list", "--keys", directory, "--format", "json").stdout)["keys"]
     assert [row["state"] for row in rows] == ["previous", "active"]
 
 
 def test_rotate_prunes(directory: str) -> None:
-    for path in Path(directory).iterdir():
-        document = json.loads(path.read_text())
-        path.write_text(json.dumps(document | {"activates_at": 1000, "created_at": 1000}))
+    backdate(directory)
     run("rotate", "--keys", directory, "--activate-after", "0")
     newer = Path(directory) / "key-000002.jwk"
     newer.write_text(json.dumps(json.loads(newer.read_text()) | {"activates_at": 2000}))
     result = run("rotate", "--keys", directory, "--prune", "--format", "json")
     assert json.loads(result.stdout)["removed"] == ["key-000001.jwk"]
+
+
+def test_a_key_that_stamps_of_the_longest_lifetime_need_is_neither_pruned_nor_withdrawn(directory: str) -> None:
+    backdate(directory)
+    run("rotate", "--keys", directory, "--activate-after", "0")
+    newer = Path(directory) / "key-000002.jwk"
+    newer.write_text(json.dumps(json.loads(newer.read_text()) | {"activates_at": int(time.time()) - 3000}))
+    rows = json.loads(run("list", "--keys", directory, "--format", "json").stdout)["keys"]
+    assert [row["state"] for row in rows] == ["previous", "active"]
+    assert len(json.loads(run("jwks", "--keys", directory).stdout)["keys"]) == 2
+    assert len(json.loads(run("jwks", "--keys", directory, "--lifetime", "60").stdout)["keys"]) == 1
+    assert json.loads(run("rotate", "--keys", directory, "--prune", "--format", "json").stdout)["removed"] == []
 
 
 def test_jwks_is_public(directory: str) -> None:
