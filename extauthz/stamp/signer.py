@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from extauthz.stamp.claims import (
     BINDINGS,
     DEFAULT_ISSUER,
+    MAX_STAMP_BYTES,
     Algorithm,
     Binding,
     encode_segment,
@@ -27,13 +28,23 @@ if TYPE_CHECKING:
 
     from extauthz.stamp.keyset import KeySet, SigningKey
 
-MAX_REUSED_STAMPS: Final = 10_000
-"""How many stamps are kept for reuse; about 10 MB when full."""
+MAX_REUSED_STAMPS: Final = 4_000
+"""How many stamps are kept for reuse; about 4 MB when full. No stamp and no key of this cache is longer than
+`MAX_STAMP_BYTES`, so that it cannot grow beyond 16 KiB a stamp, whatever hosts and methods are sent."""
 
 JTI_BYTES: Final = 16
 """Random bytes of a stamp's `jti`."""
 
+SIGNATURE_BYTES: Final = 64
+"""Of ES256 (RFC 7518, section 3.4) as of Ed25519 (RFC 8032, section 5.1.6)."""
+
+_SIGNATURE_CHARACTERS: Final = (SIGNATURE_BYTES * 4 + 2) // 3
+
 _DEFAULT_BIND: Final[frozenset[Binding]] = frozenset({"method", "host"})
+
+
+class StampTooLargeError(ValueError):
+    """The request would need a stamp that no verifier reads: its method, host or user is too long."""
 
 
 class KeySource(Protocol):
@@ -139,21 +150,19 @@ class Stamper:
 
         Raises:
             KeyDirectoryError: if no key is active.
+            StampTooLargeError: if the stamp would be longer than `MAX_STAMP_BYTES`; nothing is signed or kept then.
         """
+        # As it is bound: what differs only in spelling has one stamp, and a long path takes no more room than a short.
+        method = method if self._by_method else ""
+        host = normal_host(host) if self._by_host else ""
+        path = path_hash(path) if self._by_path else ""
         now = self._clock()
         epoch = self._epoch
         if epoch.keys is not self._source.keys or now >= epoch.ends:
             epoch = self._current(now)
         if not self._reuse:
             return self._sign(epoch.key, int(now), gateway, user, peer, method, host, path)
-        wanted = (
-            gateway,
-            user,
-            peer,
-            method if self._by_method else "",
-            host if self._by_host else "",
-            path if self._by_path else "",
-        )
+        wanted = (gateway, user, peer, method, host, path)
         kept = epoch.fresh.get(wanted) or epoch.older.get(wanted)
         # The lower bound is for a clock that was set back: such a stamp would not be valid yet.
         if kept is not None and kept[0] <= now < kept[1]:
@@ -194,9 +203,21 @@ class Stamper:
         if self._by_method:
             claims["htm"] = method
         if self._by_host:
-            claims["hth"] = normal_host(host)
+            claims["hth"] = host
         if self._by_path:
-            claims["pth"] = path_hash(path)
-        payload = encode_segment(json.dumps(claims, separators=(",", ":")).encode("ascii"))
-        signed = f"{key.header_segment}.{payload}"
+            claims["pth"] = path
+        signed = f"{key.header_segment}.{encode_segment(_to_json(claims))}"
+        if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
+            raise StampTooLargeError(
+                f"the stamp would be longer than {MAX_STAMP_BYTES} bytes: the method has {len(method)} characters, "
+                f"the host {len(host)}, the user {len(user)}"
+            )
         return f"{signed}.{encode_segment(key.sign(signed.encode('ascii')))}"
+
+
+def _to_json(claims: dict[str, str | int]) -> bytes:
+    try:
+        return json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8; escaped, it equals nothing that a verifier sees.
+        return json.dumps(claims, separators=(",", ":")).encode("ascii")

@@ -11,11 +11,11 @@ from joserfc import jws
 from joserfc.jwk import KeySet as JoseKeys
 
 from extauthz.stamp import keys
-from extauthz.stamp.claims import Algorithm, Binding, decode_segment
+from extauthz.stamp.claims import MAX_STAMP_BYTES, Algorithm, Binding, decode_segment
 from extauthz.stamp.keyfile import KeyDirectoryError, new_key
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.keyset import KeySet, Schedule
-from extauthz.stamp.signer import Stamper
+from extauthz.stamp.signer import Stamper, StampTooLargeError
 from stamp.clock import NOW, Clock
 
 REQUEST = {
@@ -168,6 +168,44 @@ def test_the_memory_of_stamps_is_bounded() -> None:
     assert len(epoch.fresh) + len(epoch.older) <= 10
     last = stamper.stamp(**{**REQUEST, "user": "user-99"})
     assert stamper.stamp(**{**REQUEST, "user": "user-99"}) == last
+
+
+@pytest.mark.parametrize("reuse", [0, 5])
+@pytest.mark.parametrize("name", ["method", "host", "user"])
+def test_a_stamp_that_no_verifier_reads_is_neither_signed_nor_kept(name: str, reuse: int) -> None:
+    stamper = Stamper(Source(NOW), clock=Clock(), reuse=reuse)
+    with pytest.raises(StampTooLargeError, match=f"the {name}"):
+        stamper.stamp(**{**REQUEST, name: "x" * 8192})
+    assert not stamper._epoch.fresh
+
+
+def test_the_longest_stamp_is_as_long_as_a_verifier_reads() -> None:
+    stamper = Stamper(Source(NOW), clock=Clock())
+    longest = 0
+    for extra in range(5000, 6100):
+        try:
+            longest = len(stamper.stamp(**{**REQUEST, "host": "x" * extra}))
+        except StampTooLargeError:
+            break
+    assert MAX_STAMP_BYTES - 3 < longest <= MAX_STAMP_BYTES
+
+
+def test_long_paths_and_hosts_spelled_otherwise_take_no_room_in_the_memory() -> None:
+    stamper = Stamper(Source(NOW), clock=Clock(), reuse=5, bind={"method", "host", "path"})
+    first = stamper.stamp(**{**REQUEST, "path": "/" + "x" * 60_000})
+    assert stamper.stamp(**{**REQUEST, "path": "/" + "x" * 60_000, "host": "GATEWAY.example.com:1"}) == first
+    [kept] = stamper._epoch.fresh
+    assert sum(map(len, kept)) < 200
+
+
+def test_a_user_with_other_letters_makes_no_longer_a_stamp_than_utf_8_does() -> None:
+    stamp = Stamper(Source(NOW), clock=Clock()).stamp(**{**REQUEST, "user": "ニック"})
+    assert "ニック".encode() in decode_segment(stamp.split(".")[1])
+
+
+def test_a_lone_surrogate_in_a_host_does_not_make_signing_fail() -> None:
+    stamp = Stamper(Source(NOW), clock=Clock()).stamp(**{**REQUEST, "host": "\ud800"})
+    assert not claims(stamp)["hth"].isascii()
 
 
 def test_two_replicas_take_each_others_stamps_through_a_rotation(tmp_path: Path) -> None:
