@@ -77,10 +77,12 @@ class StampMiddleware:
 
     def _identify(self, stamp: str, environ: WSGIEnvironment) -> Identity:
         target = next((environ[key] for key in RAW_TARGET_KEYS if key in environ), None)
+        host = environ.get("HTTP_HOST")
         return self._verifier.verify(
             stamp,
             method=environ["REQUEST_METHOD"],
-            host=environ.get("HTTP_HOST"),
+            # Two Host headers, joined: nobody knows which of them the application goes by.
+            host=None if host is None or "," in host else host,
             path=None if target is None else target.encode("latin-1"),
         )
 

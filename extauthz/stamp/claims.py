@@ -39,6 +39,7 @@ MAX_STAMP_BYTES: Final = 8 * 1024
 """The longest stamp that is read at all; a real one has about 500 bytes."""
 
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 in base64url
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
 
 
 def encode_segment(data: bytes) -> str:
@@ -72,13 +73,11 @@ def is_kid(kid: object) -> bool:
 def normal_host(host: str) -> str:
     """Return the `hth` value of a Host or :authority (RFC 3986, section 3.2.2): ASCII lower-case, without its port.
 
-    An IPv6 literal keeps its brackets. Nothing else is changed: a final dot stays, an IDN is its A-label, as sent.
+    An IPv6 literal keeps its brackets. Nothing else is changed: a final dot stays, an IDN is its A-label, as sent. What
+    is no host with at most a port stays whole, so that `gateway.example.com:evil` is not `gateway.example.com`.
     """
-    if host.startswith("["):
-        end = host.find("]")
-        name = host if end < 0 else host[: end + 1]
-    else:
-        name = host.partition(":")[0]
+    found = _HOST.fullmatch(host)
+    name = host if found is None else found[1]
     # str.lower() would also fold non-ASCII letters, some of them into two characters.
     return name.lower() if name.isascii() else _to_bytes(name).lower().decode("utf-8", "surrogateescape")
 

@@ -92,6 +92,7 @@ def accepted() -> list[dict[str, Any]]:
         ("bound to the path", compact(head(), body(pth=path_hash("/chat?session=1"))), {}),
         ("host in another case and without a port", compact(head(), body()), {"host": "Gateway.EXAMPLE.com"}),
         ("an IPv6 host", compact(head(), body(hth="[2001:db8::1]")), {"host": "[2001:DB8::1]:8443"}),
+        ("a host with an empty port", compact(head(), body()), {"host": "gateway.example.com:"}),
         ("an empty query", compact(head(), body(pth=path_hash("/chat"))), {"path": "/chat?"}),
         ("a user with other letters", compact(head(), body(sub="ニック")), {}),
         ("a claim that is not known", compact(head(), body(new="claim")), {}),
@@ -108,6 +109,7 @@ def refused() -> list[dict[str, Any]]:
     stamp = compact(head(), body())
     unsigned = stamp.rpartition(".")[0]
     none = ".".join(encode_segment(json.dumps(part).encode()) for part in (head(alg="none"), body()))
+    bound_to_ipv6 = compact(head(), body(hth="[2001:db8::1]"))
     path = {"pth": path_hash("/chat?session=1")}
     bad: list[tuple[str, str, str, dict[str, str]]] = [
         ("no stamp", "stamp_missing", "", {}),
@@ -145,6 +147,10 @@ def refused() -> list[dict[str, Any]]:
         ("another method", "stamp_method", stamp, {"method": "POST"}),
         ("another host", "stamp_host", stamp, {"host": "evil.example"}),
         ("a host with a final dot", "stamp_host", stamp, {"host": "gateway.example.com."}),
+        ("a host with a port that is no number", "stamp_host", stamp, {"host": "gateway.example.com:evil"}),
+        ("a host with two ports", "stamp_host", stamp, {"host": "gateway.example.com:443:443"}),
+        ("two hosts, joined by a hop", "stamp_host", stamp, {"host": "gateway.example.com:443, evil.example"}),
+        ("text after an IPv6 host", "stamp_host", bound_to_ipv6, {"host": "[2001:db8::1]evil"}),
         ("another path", "stamp_path", compact(head(), body(**path)), {"path": "/admin?session=1"}),
         ("another query", "stamp_path", compact(head(), body(**path)), {"path": "/chat?session=2"}),
         ("the path spelled otherwise", "stamp_path", compact(head(), body(**path)), {"path": "/%63hat?session=1"}),

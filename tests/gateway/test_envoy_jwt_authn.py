@@ -109,6 +109,21 @@ def test_a_stamped_request_arrives_with_the_claims_identity(sidecar: int) -> Non
     assert [value for name, value in headers if name == "x-authz-gateway"] == [GATEWAY]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (f"{HOST}:", {200, 400}),
+        (f"{HOST}:8443", {200}),
+        (f"{HOST}:evil", {400, 401}),
+        (f"{HOST}:443:1", {400, 401}),
+        (f"{HOST}:443, evil", {400, 401}),
+        (f"[{HOST}]", {400, 401}),
+    ],
+)
+def test_a_host_with_something_other_than_a_port(sidecar: int, host: str, status: set[int]) -> None:
+    assert get(sidecar, ("x-authz-stamp", good()), host=host)[0] in status
+
+
 def test_an_eddsa_stamp_is_one_of_another_key(sidecar: int) -> None:
     assert get(sidecar, ("x-authz-stamp", Forge("EdDSA").stamp(now=time.time())))[0] == 401
 

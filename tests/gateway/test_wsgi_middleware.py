@@ -108,6 +108,8 @@ def test_a_replay_to_another_gateway_host_or_method(gateway: int) -> None:
     assert refused(gateway, ("x-authz-stamp", good({"aud": "other"}))) == "stamp_audience"
     assert refused(gateway, ("x-authz-stamp", good()), host="evil.example") == "stamp_host"
     assert refused(gateway, ("x-authz-stamp", good()), ("host", HOST)) == "stamp_host"
+    joined = good({"hth": f"{HOST},{HOST}"})
+    assert refused(gateway, ("x-authz-stamp", joined), ("host", HOST)) == "stamp_host"
     assert refused(gateway, ("x-authz-stamp", good()), method="POST") == "stamp_method"
 
 

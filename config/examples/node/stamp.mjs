@@ -37,8 +37,8 @@ export function stampVerifier({ keys, audience, issuer = "extauthz", now = () =>
     const claims = parse(payload);
     checkClaims(claims, issuer, audience, now());
     if ("htm" in claims && claims.htm !== method) throw new StampRefused("stamp_method");
-    if ("hth" in claims && claims.hth !== normalHost(host)) throw new StampRefused("stamp_host");
-    if ("pth" in claims && claims.pth !== pathHash(path)) throw new StampRefused("stamp_path");
+    if ("hth" in claims && (host === undefined || claims.hth !== normalHost(host))) throw new StampRefused("stamp_host");
+    if ("pth" in claims && (path === undefined || claims.pth !== pathHash(path))) throw new StampRefused("stamp_path");
     return { ...claims, kid: header.kid };
   };
 }
@@ -115,12 +115,13 @@ function countMembers(text) {
   return members;
 }
 
-function normalHost(host = "") {
-  const name = host.startsWith("[") ? host.slice(0, host.indexOf("]") + 1 || undefined) : host.split(":")[0];
-  return name.toLowerCase();
+// Without the port; what is no host with at most a port stays whole. Only ASCII letters change.
+function normalHost(host) {
+  const name = /^(\[[^[\]]*\]|[^:[\]]*)(?::[0-9]*)?$/.exec(host)?.[1] ?? host;
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
-function pathHash(path = "") {
+function pathHash(path) {
   const target = path.endsWith("?") && path.indexOf("?") === path.length - 1 ? path.slice(0, -1) : path;
   return createHash("sha256").update(target, "utf8").digest("base64url");
 }
