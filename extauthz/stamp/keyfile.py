@@ -112,7 +112,7 @@ def read_key(path: Path, owners: frozenset[int] | None = None) -> SigningKey:
             )
         if owners is not None and found.st_uid not in owners:
             raise KeyDirectoryError(
-                f"{path}: belongs to user {found.st_uid}, in a directory where everyone can put files. "
+                f"{path}: belongs to user {found.st_uid}, in a directory where others can put files. "
                 f"If the key is yours, chown it; then chmod go-w {path.parent}"
             )
         try:

@@ -27,6 +27,7 @@ MAX_KEY_FILES: Final = 32
 
 DIRECTORY_MODE: Final = 0o700
 _NAME: Final = "key-"
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def load(path: Path, schedule: Schedule | None = None) -> KeySet:
@@ -209,6 +210,7 @@ class KeyDirectory:
             for key in self.keys.keys
             if key.group_readable
         ]
+        found += _open_to(self.path)
         return found + [f"{self.path / name}: not a key file ({SUFFIX}); ignored." for name in self.keys.ignored]
 
     def _load(self) -> KeySet:
@@ -240,12 +242,24 @@ def _load_all(path: Path, schedule: Schedule | None) -> KeySet:
 
 
 def _trusted_owners(path: Path) -> frozenset[int] | None:
-    # Where everyone may put files, as in the mount point of a Kubernetes Secret, the owner tells whose key it is.
+    # Where others may put files, as in the mount point of a Kubernetes Secret, the owner tells whose key it is.
     try:
         found = path.stat()
     except OSError as error:
         raise KeyDirectoryError(f"{path}: cannot read the directory of keys: {error.strerror}.") from error
-    return frozenset({0, os.geteuid(), found.st_uid}) if found.st_mode & stat.S_IWOTH else None
+    return frozenset({0, os.geteuid(), found.st_uid}) if found.st_mode & _WRITABLE_BY_OTHERS else None
+
+
+def _open_to(path: Path) -> list[str]:
+    try:
+        mode = path.stat().st_mode
+        if not mode & _WRITABLE_BY_OTHERS or os.statvfs(path).f_flag & os.ST_RDONLY:  # as Kubernetes mounts a Secret
+            return []
+    except OSError:
+        return []  # told as a fault, where it is one
+    who = "everyone" if mode & stat.S_IWOTH else "the group"
+    told = f"{path}: {who} can put keys here (mode {stat.S_IMODE(mode):04o}), and remove them"
+    return [f"{told}; only keys of root, of this user and of the directory's owner are used. chmod go-w {path}"]
 
 
 def _names(path: Path) -> list[str]:

@@ -164,14 +164,23 @@ def test_a_pipe_or_directory_named_as_a_key_does_not_hang(tmp_path: Path) -> Non
         keys.load(tmp_path)
 
 
-def test_a_key_put_by_a_stranger_into_an_open_directory_is_refused(directory: Path) -> None:
+@pytest.mark.parametrize("mode", [0o1777, 0o770, 0o2775])
+def test_a_key_put_by_a_stranger_into_an_open_directory_is_refused(directory: Path, mode: int) -> None:
     if os.geteuid() != 0:
         pytest.skip("changing a file's owner takes root")
     os.chown(only_file(directory), 12345, 12345)
     keys.load(directory)  # nobody else could have put it there
-    directory.chmod(0o1777)
+    directory.chmod(mode)
     with pytest.raises(KeyDirectoryError, match="belongs to user 12345"):
         keys.load(directory)
+
+
+@pytest.mark.parametrize(("mode", "who"), [(0o770, "the group"), (0o1777, "everyone")])
+def test_a_directory_in_which_others_can_put_keys_is_reported(directory: Path, mode: int, who: str) -> None:
+    loaded = KeyDirectory(directory)
+    assert loaded.warnings() == []
+    directory.chmod(mode)
+    assert f"{who} can put keys here (mode {mode:04o})" in loaded.warnings()[0]
 
 
 def test_a_copy_of_a_key_is_refused(directory: Path) -> None:
