@@ -21,6 +21,10 @@ from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 _log: Final = structlog.get_logger()
 
 
+# What a gRPC door serves: a CheckRequest's bytes in, a CheckResponse's out.
+CheckFunction = Callable[[bytes, Caller], bytes]
+
+
 class Stamper(Protocol):
     """Signs what an allow says."""
 
@@ -117,6 +121,3 @@ def answer(snapshot: Snapshot, request: Request) -> Answer:
             path=request.path,
         )
     return snapshot.answers.build(decision, stamp, request.headers)
-
-
-CheckFunction = Callable[[bytes, Caller], bytes]

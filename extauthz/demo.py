@@ -32,7 +32,7 @@ STOP_SECONDS: Final = 12.0
 _POLL_SECONDS: Final = 0.05
 _STRANGER: Final = "127.0.0.9"
 _UNKNOWN: Final = "unknown.example.com"
-_LONG_HEADER_BYTES: Final = 17_000
+LONG_HEADER_BYTES: Final = 17_000
 
 
 class DemoError(Exception):
@@ -166,7 +166,7 @@ def lines(front: str) -> Iterator[Line]:
         *good,
         *("-H", "x.authz.user: admin@example.com"),
     )
-    yield line("A header over its limit.", "403 request_malformed", *good, "-H", f"x-long: {'a' * _LONG_HEADER_BYTES}")
+    yield line("A header over its limit.", "403 request_malformed", *good, "-H", f"x-long: {'a' * LONG_HEADER_BYTES}")
     yield line("A host whose route names no gateway of the file.", "403 gateway_unknown", *good, to=_UNKNOWN)
     yield line(
         "OpenClaw 2026.9's rules: the proxy must say whose request it is.",

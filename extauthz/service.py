@@ -100,6 +100,7 @@ def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
         {key: fold(trim(name)) for key, name in names.items()},
         body=settings.denial.body,
         show_reason=settings.denial.reason,
+        reuses_stamps=seconds(settings.stamp.reuse) > 0,
     )
     stamper = make_stamper(loaded, keys) if keys is not None else None
     return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper)
@@ -154,6 +155,7 @@ def serve(loaded: Loaded) -> None:
     authorizer = Authorizer(make_snapshot(loaded, keys))
     grpc_door = GrpcDoor(
         authorizer.check,
+        authorizer.admits,
         GrpcDoorSettings(
             endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
             certificates=certificates,
@@ -176,7 +178,7 @@ def serve(loaded: Loaded) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     # Last the door with the health service: when it says that the service serves, every door does.
-    http_door.start()
+    _open_http(http_door, named="http" in settings.listen.model_fields_set)
     try:
         grpc_door.start()
     except DoorError:
@@ -199,6 +201,20 @@ def serve(loaded: Loaded) -> None:
     grpc_door.drain(settings.server.drain_seconds)
     closing.join()
     _log.info("stopped")
+
+
+def _open_http(door: HttpDoor, *, named: bool) -> None:
+    """Open the HTTP doors; where nobody named their address, another server on the default one is no reason to end.
+
+    Raises:
+        DoorError: An address that the file or the command line names cannot be listened on.
+    """
+    try:
+        door.start()
+    except DoorError as error:
+        if named:
+            raise DoorError(f"listen.http (or --http): {error}") from error
+        _log.error("the HTTP doors and the JWKS stay closed: name an address under listen.http", error=str(error))
 
 
 def _raise_file_limit() -> None:

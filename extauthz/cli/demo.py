@@ -26,8 +26,9 @@ def command(config_file: Path) -> None:
     from extauthz.demo import DemoError, running  # noqa: PLC0415
     from extauthz.proxies.from_config import GapError  # noqa: PLC0415
 
-    # A request to stop unwinds the block below, which stops what it started.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Whatever asks to stop, a closed terminal too, unwinds the block below, which stops what it started.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     click.echo("Starting extauthz, the reference Gateways and Envoy ...")
     try:
         with running(config_file) as demo:
@@ -50,7 +51,13 @@ def command(config_file: Path) -> None:
         raise UnusableError(str(error)) from error
 
 
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _short(command: str) -> str:
     """Let the shell repeat what would fill the screen."""
-    long = "a" * 17_000
-    return command.replace(f"'x-long: {long}'", "\"x-long: $(printf 'a%.0s' $(seq 17000))\"")
+    from extauthz.demo import LONG_HEADER_BYTES  # noqa: PLC0415 - help must be quick
+
+    long = "a" * LONG_HEADER_BYTES
+    return command.replace(f"'x-long: {long}'", f"\"x-long: $(printf 'a%.0s' $(seq {LONG_HEADER_BYTES}))\"")

@@ -1,5 +1,6 @@
-"""The YAML file as text and places: read strictly (no key twice), and every value's line can be told."""
+"""The file as text and places: YAML, or JSON, read strictly, and every value's line can be told."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,28 +23,37 @@ class Document:
     Attributes:
         source: The file's name, for messages.
         data: Its content as plain Python values.
+        repeated: The keys that stand twice.
     """
+
+    data: Any = None
 
     def __init__(self, source: str, text: str) -> None:
         """Parse the text.
 
         Raises:
-            ConfigError: It is no YAML, is empty, or has a key twice; with the line.
+            ConfigError: It is no YAML or is empty; with the line.
         """
         self.source = source
-        loader = _Loader(text)
+        self.repeated: tuple[Fault, ...] = ()
+        self._root: yaml.Node | None = None
+        loader = None
         try:
-            self._root: yaml.Node | None = loader.get_single_node()
+            self.data = _json(text)
+            loader = _Loader(text)
+            self._root = loader.get_single_node()
             if self._root is None:
                 raise ConfigError(source, [Fault("", "the file is empty: a minimal one has `gateways`")])
-            repeated = _repeated_keys(self._root)
-            if repeated:
-                raise ConfigError(source, repeated)
-            self.data: Any = loader.construct_document(self._root)
+            self.repeated = tuple(_repeated_keys(self._root))
+            if self.data is None:
+                self.data = loader.construct_document(self._root)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise ConfigError(source, [_yaml_fault(error)]) from error
+            # Of a JSON file only the lines are lost: JSON writes some characters in a way that YAML does not know.
+            if self.data is None:
+                raise ConfigError(source, [_yaml_fault(error)]) from error
         finally:
-            loader.dispose()
+            if loader is not None:
+                loader.dispose()
 
     def line(self, path: Sequence[str | int]) -> int | None:
         """Return the line of the value at `path`, or of the deepest part of it that is there."""
@@ -63,6 +73,28 @@ class Document:
             else:
                 return line
         return line
+
+
+def _json(text: str) -> Any:
+    """Read a file that is JSON as JSON; None if it is none.
+
+    Nearly all of JSON is YAML too, but not its pairs of surrogates, in which programs write what is beyond U+FFFF.
+    """
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+        json.dumps(data, ensure_ascii=False).encode()  # half a pair is no character
+    except (ValueError, RecursionError):
+        return None
+    return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")  # YAML is asked then, and tells which
+    return found
 
 
 def _repeated_keys(root: yaml.Node) -> list[Fault]:

@@ -84,8 +84,15 @@ def loads(
 
     def add(place: Sequence[str | int], message: str) -> None:
         path = join_path(place)
-        faults.setdefault((path, message), Fault(path, message, document.line(place)))
+        section = (overrides or {}).get(str(place[0]), {}) if place else {}
+        given = len(place) > 1 and place[1] in section
+        # What the command line says stands in no line of the file.
+        line = None if given else document.line(place)
+        told = f"{message} (given as --{place[1]})" if given else message
+        faults.setdefault((path, message), Fault(path, told, line))
 
+    for fault in document.repeated:
+        faults[fault.path, fault.message] = fault
     settings = None
     try:
         settings = Settings.model_validate(data)
@@ -120,6 +127,7 @@ _SIMPLE: Final = {
     "model_type": "must be a mapping of keys",
     "string_too_short": "must not be empty",
 }
+_READ_AS: Final = {bool: "true or false", int: "a number", float: "a number"}
 _ONE_WAY_IN: Final = frozenset({"token", "password"})
 
 
@@ -179,9 +187,12 @@ def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
     if kind == "string_type":
         if value is None:
             return "must be text, and nothing is there"
-        return f"must be text; this is read as a {type(value).__name__}: put it in quotes"
+        if isinstance(value, list | dict):
+            return f"must be text, not a {'list' if isinstance(value, list) else 'mapping'}"
+        return f"must be text; YAML reads this as {_READ_AS.get(type(value), 'something else')}: put it in quotes"
     if kind == "literal_error":
-        return f"must be {context['expected']}, not {_shown(value)}"
+        quotes = "; YAML reads this as true or false: put it in quotes" if isinstance(value, bool) else ""
+        return f"must be {context['expected']}, not {_shown(value)}{quotes}"
     if kind == "list_type" and place[-1:] == ["allowUsers"]:
         return "must be a list of users; only [], written out, lets everyone in whom the proxy names"
     if kind == "list_type" and place[:1] == ["listen"]:

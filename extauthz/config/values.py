@@ -22,6 +22,8 @@ _DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _ENDPOINT: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 _HIGHEST_PORT: Final = 65_535
+# sun_path of unix(7) has 108 bytes with the one that ends it.
+LONGEST_SOCKET_PATH_BYTES: Final = 107
 
 # Names that an answer must never set: they steer the proxy or frame the message instead of naming a user.
 NEVER_SET: Final = frozenset(
@@ -165,6 +167,8 @@ class Endpoint(NamedTuple):
         """
         if text.startswith(UNIX_PREFIX):
             path = text.removeprefix(UNIX_PREFIX)
+            if len(path.encode()) > LONGEST_SOCKET_PATH_BYTES:
+                raise ValueError(f"{text!r}: the path of a unix socket has {LONGEST_SOCKET_PATH_BYTES} bytes at most")
             if not path.startswith("/") or "\0" in path:
                 raise ValueError(
                     f"{text!r}: the path of a unix socket starts with /, e.g. unix:/run/extauthz/grpc.sock"

@@ -15,7 +15,7 @@ from extauthz.core.policy import Policy
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Request
 from extauthz.core.steps import Evaluation, Step
-from extauthz.core.text import canonical, is_blank
+from extauthz.core.text import is_blank
 
 # Parts of names by which a header is recognised as one that may carry an identity.
 _IDENTITY_PARTS: Final = ("user", "email", "login", "identity", "assertion", "principal", "subject", "remote-")
@@ -119,9 +119,7 @@ def _show_gateway_caller(e: Evaluation) -> str:
 
 def _show_alias(e: Evaluation) -> str:
     names = e.request.headers.names if e.request.headers is not None else ()
-    found = [
-        name for name in names if canonical(name) in e.gateway.protected_canonical and name not in e.gateway.protected
-    ]
+    found = e.gateway.aliases(names)
     return f"alias of a protected header: {_some([_quote(name) for name in found])}" if found else "no header aliases"
 
 

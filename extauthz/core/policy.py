@@ -87,6 +87,7 @@ class Gateway:
         reads: The headers whose values the ruleset looks at.
         asked: The steps that some request could fail here; the others are settled by the configuration.
         protected: The names that no client may set, neither by name nor by alias.
+        protected_plain: All of these are made of letters, digits and "-", so that no name like that is an alias.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Gateway:
     asked: "tuple[Step, ...]" = field(init=False)
     protected: frozenset[str] = field(init=False)
     protected_canonical: frozenset[str] = field(init=False)
+    protected_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
         protected = frozenset(name for name in (*self.output_headers, self.user_header) if name)
@@ -121,6 +123,11 @@ class Gateway:
         object.__setattr__(self, "asked", tuple(step for step in self.ruleset.whole if not step.settled(self)))
         object.__setattr__(self, "protected", protected)
         object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
+        object.__setattr__(self, "protected_plain", protected == self.protected_canonical)
+
+    def aliases(self, names: Iterable[str]) -> list[str]:
+        """Return those of the folded names that are aliases: to some servers a protected one, without being it."""
+        return [name for name in names if canonical(name) in self.protected_canonical and name not in self.protected]
 
 
 # RFC 1035, section 2.3.4: no name is longer, so no longer one is looked up label by label.

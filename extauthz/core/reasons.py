@@ -79,7 +79,8 @@ _TABLE: Final = (
         code="request_malformed",
         meaning=(
             "The request cannot be read: no HTTP attributes, bytes that are no UTF-8 in a name or in a value that is "
-            "read, a header over its limit, or a control character in the user."
+            "read, a header over its limit, or a user that no header should carry: with a control character, or over "
+            "1024 bytes."
         ),
         cure=(
             "If honest requests are refused, look at `limits` (a large cookie) and at what the proxy puts into the "

@@ -13,14 +13,15 @@ from extauthz.core.address import Address, parse_address
 from extauthz.core.attribution import client_address, has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.origin import is_private_host, parse_origin
 from extauthz.core.reasons import Reason
-from extauthz.core.text import all_plain, canonical, fold, has_control, is_blank, trim
+from extauthz.core.text import all_plain, fold, has_control, is_blank, trim
 
 if TYPE_CHECKING:
     from extauthz.core.policy import Gateway, Policy
     from extauthz.core.request import Headers, Request
 
-# Envoy takes no longer header value in an answer (HeaderValue.value in envoy.config.core.v3).
-LONGEST_USER_BYTES: Final = 16_384
+# An address of e-mail has 254 bytes at most (RFC 5321). The stamp carries the user too, in base64, and no header value
+# may have more than 16 KiB, nor a stamp more than 8.
+LONGEST_USER_BYTES: Final = 1024
 
 
 class Evaluation:
@@ -104,13 +105,9 @@ def _alias(e: Evaluation) -> Reason | None:
     if headers is None:
         return None
     names = headers.names
-    if all_plain(headers.together, len(names)):  # as in nearly every request
+    if e.gateway.protected_plain and all_plain(headers.together, len(names)):  # as in nearly every request
         return None
-    gateway = e.gateway
-    for name in names:
-        if canonical(name) in gateway.protected_canonical and name not in gateway.protected:
-            return reasons.HEADER_ALIAS_REFUSED
-    return None
+    return reasons.HEADER_ALIAS_REFUSED if e.gateway.aliases(names) else None
 
 
 def _readable(e: Evaluation) -> Reason | None:

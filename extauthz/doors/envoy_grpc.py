@@ -4,17 +4,17 @@ Messages are neither parsed nor built here, so that another gRPC engine can serv
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from extauthz.authorizer import CheckFunction
 from extauthz.config.values import Endpoint
@@ -56,7 +56,15 @@ class GrpcDoor:
         endpoints: Where it listens, with the ports that the system chose; set by `start`.
     """
 
-    def __init__(self, check: CheckFunction, settings: GrpcDoorSettings) -> None:
+    def __init__(self, check: CheckFunction, admits: Callable[[Caller], bool], settings: GrpcDoorSettings) -> None:
+        """Prepare the server.
+
+        Args:
+            check: Answers a CheckRequest.
+            admits: Tells whether a caller may ask at all; whom it does not admit gets no reflection either, whose
+                streams could hold every call there may be.
+            settings: How the door is opened.
+        """
         self.endpoints: tuple[Endpoint, ...] = ()
         self._settings: Final = settings
         self._sockets: Final[list[Path]] = []
@@ -81,7 +89,10 @@ class GrpcDoor:
         self._health: Final = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server, descriptor_pool())
+        reflected = _Reflection(names, lambda context: admits(caller_of(context)))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # as generated
+            reflected, self._server
+        )
 
     def start(self) -> None:
         """Listen everywhere, or nowhere.
@@ -89,7 +100,11 @@ class GrpcDoor:
         Raises:
             DoorError: An address cannot be listened on.
         """
-        self.endpoints = tuple(self._bind(endpoint) for endpoint in self._settings.endpoints)
+        try:
+            self.endpoints = tuple(self._bind(endpoint) for endpoint in self._settings.endpoints)
+        except DoorError:
+            self._remove_sockets()
+            raise
         self._server.start()
         self._say(health_pb2.HealthCheckResponse.SERVING)
 
@@ -98,6 +113,9 @@ class GrpcDoor:
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._server.stop(seconds).wait()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
         for path in self._sockets:
             path.unlink(missing_ok=True)
 
@@ -133,6 +151,20 @@ class GrpcDoor:
         finally:
             os.umask(mask)
         self._sockets.append(path)
+
+
+class _Reflection(reflection.ReflectionServicer):
+    """Reflection for those who may ask."""
+
+    def __init__(self, names: Iterable[str], admits: Callable[[grpc.ServicerContext], bool]) -> None:
+        super().__init__(names, descriptor_pool())
+        self._admits: Final = admits
+
+    def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the service's
+        """Answer what is asked about the service, or refuse."""
+        if not self._admits(context):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "caller_not_allowed")
+        yield from super().ServerReflectionInfo(request_iterator, context)
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:

@@ -9,7 +9,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -32,7 +32,9 @@ DECISION_ID_BYTES: Final = 10
 GAP: Final = os.urandom(DECISION_ID_BYTES).hex()
 
 # How many answers of each kind are kept for the next request like it.
-REMEMBERED_ANSWERS: Final = 4096
+REMEMBERED_ANSWERS: Final = 1024
+# Answers that name a longer user are built anew each time: what is remembered is bounded in bytes too.
+LONGEST_REMEMBERED_USER_CHARACTERS: Final = 256
 
 # Headers that a denied client gets.
 REASON_HEADER: Final = "x-authz-reason"
@@ -75,6 +77,7 @@ class Passed:
         gateway: The gateway's id.
         user: The verified user; "" where shadow mode lets pass what it would deny.
         reason: "" for an allow; why it would be denied where shadow mode lets it pass.
+        kept: It will be given again, so that what is made of it is worth remembering.
     """
 
     set_headers: tuple[tuple[str, str], ...]
@@ -82,6 +85,7 @@ class Passed:
     gateway: str
     user: str
     reason: str
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,6 +99,7 @@ class Refused:
         gateway: The gateway's id, "" where the request reached none.
         user: The user that a trusted peer named, if it got that far; never to be taken as verified.
         reason: Why it was denied.
+        kept: As in `Passed`.
     """
 
     status: int
@@ -103,6 +108,7 @@ class Refused:
     gateway: str
     user: str
     reason: str
+    kept: bool = True
 
 
 Answer = Passed | Refused
@@ -115,20 +121,22 @@ class AnswerBuilder:
         names: The configured header names by what they carry: user, gateway, decision, stamp.
     """
 
-    __slots__ = ("_allow", "_body", "_deny", "_page", "_shadow", "_show_reason", "names")
+    __slots__ = ("_allow", "_body", "_deny", "_page", "_reuses_stamps", "_shadow", "_show_reason", "names")
 
-    def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool) -> None:
+    def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool, reuses_stamps: bool = True) -> None:
         """Fix the names and what a denied client sees.
 
         Args:
             names: The names, folded, by key: user, gateway, decision, stamp.
             body: "json", "empty", or "html": a page for who asks for one, JSON for all others.
             show_reason: Whether clients are told the reason.
+            reuses_stamps: Whether a stamp may come again; if not, no answer with one is remembered.
         """
         self.names: Final = dict(names)
         self._body: Final = body
         self._page: Final = DenialPage() if body == "html" else None
         self._show_reason: Final = show_reason
+        self._reuses_stamps: Final = reuses_stamps
         # The same people come again and again: their answers are built once, checked once, and kept.
         self._allow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_allow)
         self._shadow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_shadow)
@@ -146,10 +154,15 @@ class AnswerBuilder:
             AnswerError: A value cannot be sent in a header.
         """
         if isinstance(decision, Allow):
-            return self._allow(decision.gateway, decision.user, stamp)
+            gateway, user = decision.gateway, decision.user
+            if len(user) > LONGEST_REMEMBERED_USER_CHARACTERS or not (self._reuses_stamps or stamp is None):
+                return replace(self._build_allow(gateway, user, stamp), kept=False)
+            return self._allow(gateway, user, stamp)
         if isinstance(decision, Shadowed):
             return self._shadow(decision.gateway, decision.denial.reason)
         page = self._page is not None and headers is not None and wants_page(headers.read("accept"))
+        if len(decision.user) > LONGEST_REMEMBERED_USER_CHARACTERS:
+            return replace(self._build_deny(decision.reason, decision.gateway, decision.user, page=page), kept=False)
         return self._deny(decision.reason, decision.gateway, decision.user, page=page)
 
     def internal_error(self) -> Answer:

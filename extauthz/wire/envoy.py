@@ -45,7 +45,7 @@ def decode(message: bytes, caller: Caller) -> Request:
     attributes = check.attributes
     extensions = attributes.context_extensions
     gateway = extensions.get(GATEWAY_EXTENSION)
-    source = attributes.source.address.socket_address.address
+    source = attributes.source.address.socket_address.address.decode(errors="replace")
     request = attributes.request
     if not request.HasField("http"):
         return Request(caller, gateway, source, "", "", "", None, "the request has no HTTP attributes")
@@ -92,11 +92,14 @@ def encode(answer: Answer, decision_id: str) -> bytes:
         answer: The answer.
         decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
     """
-    return decision_id.encode().join(_parts(answer))
+    return decision_id.encode().join(_parts_of(answer))
 
 
-@lru_cache(maxsize=REMEMBERED_ANSWERS)
-def _parts(answer: Answer) -> tuple[bytes, ...]:
+def _parts_of(answer: Answer) -> tuple[bytes, ...]:
+    return _kept_parts(answer) if answer.kept else _build_parts(answer)
+
+
+def _build_parts(answer: Answer) -> tuple[bytes, ...]:
     """Return the CheckResponse as the bytes around each place where the decision's id stands."""
     response = pb.CheckResponse()
     # A denial, until it turns out to be a pass.
@@ -135,3 +138,6 @@ def _tell(response: pb.CheckResponse, answer: Answer) -> None:
     fields["gateway"].string_value = answer.gateway
     fields["reason"].string_value = answer.reason
     fields["user"].string_value = answer.user
+
+
+_kept_parts: Final = lru_cache(maxsize=REMEMBERED_ANSWERS)(_build_parts)

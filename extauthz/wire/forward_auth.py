@@ -203,15 +203,18 @@ def encode(answer: Answer, decision_id: str) -> HttpAnswer:
         answer: The answer.
         decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
     """
-    status, headers, body = _parts(answer)
+    status, headers, body = _parts_of(answer)
     gap, own = GAP.encode(), decision_id.encode()
     return HttpAnswer(
         status, [(name, own if value == gap else value) for name, value in headers], body.replace(gap, own)
     )
 
 
-@lru_cache(maxsize=REMEMBERED_ANSWERS)
-def _parts(answer: Answer) -> HttpAnswer:
+def _parts_of(answer: Answer) -> HttpAnswer:
+    return _kept_parts(answer) if answer.kept else _build_parts(answer)
+
+
+def _build_parts(answer: Answer) -> HttpAnswer:
     """Return the response with the gap still in it."""
     if isinstance(answer, Passed):
         # HTTP has no way to say "remove this header": an empty value takes the place of the client's.
@@ -224,3 +227,6 @@ def _response(status: int, headers: Sequence[tuple[str, str]], body: str) -> Htt
     raw = body.encode()
     encoded = [(name.encode(), value.encode()) for name, value in headers]
     return HttpAnswer(status, [*encoded, (b"content-length", b"%d" % len(raw))], raw)
+
+
+_kept_parts: Final = lru_cache(maxsize=REMEMBERED_ANSWERS)(_build_parts)

@@ -14,7 +14,7 @@ SERVICE: Final = f"{PACKAGE}.Authorization"
 
 _OURS: Final = f".{check_pb2.DESCRIPTOR.package}."
 # Text to Envoy, bytes to us: a client that reads the schema is better served with text.
-_TEXT: Final = {("HeadersEntry", "value"), ("HeaderValue", "value")}
+_TEXT: Final = {("HeadersEntry", "value"), ("HeaderValue", "value"), ("SocketAddress", "address")}
 
 
 def descriptor_pool() -> DescriptorPool:

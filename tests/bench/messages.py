@@ -52,7 +52,7 @@ def message(*, raw: bool, gateway: str = "openclaw", user: str = USER, peer: str
     """Return a CheckRequest in one of the two header encodings, with `extra` headers more."""
     check = pb.CheckRequest()
     check.attributes.context_extensions["gateway"] = gateway
-    check.attributes.source.address.socket_address.address = peer
+    check.attributes.source.address.socket_address.address = peer.encode()
     http = check.attributes.request.http
     http.id, http.method, http.path = "1234567890", "GET", HEADERS[":path"]
     http.host, http.scheme, http.protocol = HEADERS[":authority"], "https", "HTTP/1.1"

@@ -29,7 +29,7 @@ def check_request(
     message = pb.CheckRequest()
     attributes = message.attributes
     if peer is not None:
-        attributes.source.address.socket_address.address = peer
+        attributes.source.address.socket_address.address = peer.encode(errors="surrogatepass")
         attributes.source.address.socket_address.port_value = SOURCE_PORT
     if gateway is not None:
         attributes.context_extensions["gateway"] = gateway

@@ -1,5 +1,6 @@
 """YAML in all its oddity: what is no configuration is told as that, and nothing makes loading fall over."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,36 @@ def test_key_that_stands_twice_does_not_win_silently(text: str, path: str, line:
     # YAML lets the last one win: an allowlist would be replaced by an empty one further down.
     with pytest.raises(ConfigError, match="a second time: keep one") as caught:
         loads(text)
-    (fault,) = caught.value.faults
+    (fault,) = (fault for fault in caught.value.faults if "a second time" in fault.message)
     assert fault.line == line
     assert fault.path.startswith(path)
+
+
+def test_a_key_that_stands_twice_hides_no_other_fault() -> None:
+    with pytest.raises(ConfigError) as caught:
+        loads("gateways:\n  a: {trustedProxies: [], trustedProxies: [y], foo: 1}\n  b: {bar: 1}\n")
+    assert [fault.path for fault in caught.value.faults] == [
+        "gateways.a.trustedProxies",
+        "gateways.a.trustedProxies[0]",
+        "gateways.a.foo",
+        "gateways.b.bar",
+    ]
+
+
+def test_json_is_read_as_json() -> None:
+    # json.dumps writes what is beyond U+FFFF as two escapes, which YAML takes for two halves of nothing.
+    rules = {"userHeader": "x-u", "allowUsers": ["\U0001f600@example.com", "\x7f"]}
+    gateway = {"trustedProxies": ["10.0.0.1"], "auth": {"mode": "trusted-proxy", "trustedProxy": rules}}
+    auth = loads(json.dumps({"gateways": {"g": gateway}})).settings.gateways["g"].auth
+    assert auth is not None
+    assert auth.trusted_proxy is not None
+    assert auth.trusted_proxy.allow_users == rules["allowUsers"]
+
+
+@pytest.mark.parametrize("text", ['{"gateways": {"g": {}, "g": {}}}', '{"gateways": {"g": {"peer": "\\ud83d"}}}'])
+def test_json_that_no_yaml_could_be_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        loads(text)
 
 
 def test_anchors_and_merges_are_read() -> None:

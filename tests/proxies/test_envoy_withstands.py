@@ -121,9 +121,9 @@ def test_only_balancers_may_say_who_the_peer_is(tmp_path: Path, send: Send) -> N
     with running_stage(tmp_path, proxy_protocol_from=("127.0.0.7/32", "::1")) as stage:
         said = proxy_protocol("10.0.0.1")
         assert send(stage.port, source="127.0.0.7", preface=said).status == 200
-        assert stage.authorizer.asked[-1].attributes.source.address.socket_address.address == "10.0.0.1"
+        assert stage.authorizer.asked[-1].attributes.source.address.socket_address.address == b"10.0.0.1"
         assert send(stage.port, source="127.0.0.7", preface=proxy_protocol("2001:db8::9")).status == 200
-        assert stage.authorizer.asked[-1].attributes.source.address.socket_address.address == "2001:db8::9"
+        assert stage.authorizer.asked[-1].attributes.source.address.socket_address.address == b"2001:db8::9"
         stage.gateway.clear()
         asked = len(stage.authorizer.asked)
         assert send(stage.port, source="127.0.0.8", preface=said).status == 0

@@ -188,7 +188,7 @@ def test_peer_that_is_a_pipe_or_missing_is_in_no_range() -> None:
 
 def test_destination_and_principal_are_not_taken_for_the_peer() -> None:
     message = pb.CheckRequest.FromString(check_request(PAIRS, peer="192.0.2.1"))
-    message.attributes.destination.address.socket_address.address = "10.0.0.7"
+    message.attributes.destination.address.socket_address.address = b"10.0.0.7"
     message.attributes.source.principal = "10.0.0.7"
     assert _ask(message.SerializeToString()) == "deny:trusted_proxy_untrusted_source"
 
@@ -211,3 +211,10 @@ def test_host_that_stands_only_among_the_headers_is_the_requests_host(form: Form
     # What Envoy tells comes first.
     message = check_request([("host", "a.example"), *PAIRS], form=form, gateway=None, host="b.example")
     assert read(authorizer.check(message, LOOPBACK)).told == "deny:trusted_proxy_user_not_allowed"
+
+
+@forms
+def test_peer_address_that_is_no_text_is_a_peer_in_no_range_and_no_unreadable_request(form: Form) -> None:
+    message = pb.CheckRequest.FromString(check_request(PAIRS, form=form))
+    message.attributes.source.address.socket_address.address = b"\xff\xfe"
+    assert _ask(message.SerializeToString()) == "deny:trusted_proxy_untrusted_source"

@@ -126,7 +126,7 @@ def _assert_allowed_only_by_the_rules(message: bytes) -> None:
     ]
     pairs = raw or [(name, value.decode(errors="replace")) for name, value in http.headers.items()]
     pairs = [pair for pair in pairs if not pair[0].startswith(":")]
-    peer = request.source.address.socket_address.address
+    peer = request.source.address.socket_address.address.decode(errors="replace")
     assert oracle(CONFIG, peer=peer, pairs=pairs, host=http.host, exact=bool(raw)) == f"allow:{outcome.user}"
 
 

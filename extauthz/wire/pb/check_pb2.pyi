@@ -84,9 +84,9 @@ class SocketAddress(_message.Message):
     __slots__ = ("address", "port_value")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_VALUE_FIELD_NUMBER: _ClassVar[int]
-    address: str
+    address: bytes
     port_value: int
-    def __init__(self, address: _Optional[str] = ..., port_value: _Optional[int] = ...) -> None: ...
+    def __init__(self, address: _Optional[bytes] = ..., port_value: _Optional[int] = ...) -> None: ...
 
 class Pipe(_message.Message):
     __slots__ = ("path",)
