@@ -35,6 +35,33 @@ _UNKNOWN: Final = "unknown.example.com"
 LONG_HEADER_BYTES: Final = 17_000
 
 
+# What is added to the copy of the example: a gateway for each reason that a good configuration has no use for.
+_DENYING: Final = """
+  no-rules:
+    hosts: [no-rules.example.com]
+    trustedProxies: [127.0.0.1]
+  no-proxies:
+    hosts: [no-proxies.example.com]
+    auth: {mode: trusted-proxy, trustedProxy: {userHeader: x-forwarded-user}}
+  no-loopback:
+    hosts: [no-loopback.example.com]
+    ruleset: openclaw-2026.9
+    trustedProxies: [127.0.0.1]
+    auth: {mode: trusted-proxy, trustedProxy: {userHeader: x-forwarded-user}}
+  other-callers:
+    hosts: [other-callers.example.com]
+    callers: {addresses: [192.0.2.1]}
+    trustedProxies: [127.0.0.1]
+    auth: {mode: trusted-proxy, trustedProxy: {userHeader: x-forwarded-user}}
+  own-address:
+    hosts: [own-address.example.com]
+    ruleset: openclaw-2026.9
+    localInterfaces: [10.0.0.2]
+    trustedProxies: [10.0.0.2]
+    auth: {mode: trusted-proxy, trustedProxy: {userHeader: x-forwarded-user}}
+"""
+
+
 class DemoError(Exception):
     """The demonstration cannot be run; the text says why and what to do."""
 
@@ -76,7 +103,8 @@ def running(config: Path) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="extauthz-demo-") as folder, contextlib.ExitStack() as stack:
         logs = Path(folder)
         # A copy: the keys that the service makes lie beside it, and are gone when the demonstration is.
-        copy = Path(shutil.copy(config, logs / "extauthz.yaml"))
+        copy = logs / "extauthz.yaml"
+        copy.write_text(config.read_text(encoding="utf-8") + _DENYING, encoding="utf-8")
         loaded = load(copy)
         grpc_port, http_port, admin_port, envoy_admin = (_free_port() for _ in range(4))
         programs = _Programs(logs, stack)
@@ -90,8 +118,12 @@ def running(config: Path) -> Iterator[Running]:
             ],
             lambda: _is_serving(grpc_port),
         )
-        gateways = {}
+        gateways: dict[str, int] = {}
+        shown = load(config).settings.gateways
         for name, gateway in loaded.settings.gateways.items():
+            if name not in shown:  # it denies everything, and needs nobody behind it
+                gateways[name] = next(iter(gateways.values()))
+                continue
             port = gateways[name] = _free_port()
             header = user_header(gateway)
             programs.start(
@@ -114,11 +146,16 @@ def running(config: Path) -> Iterator[Running]:
             ],
             lambda: _listens(int(front.rpartition(":")[2])) and _envoy_is_ready(envoy_admin),
         )
-        yield Running(front, logs, tuple(lines(front)), programs.wait)
+        yield Running(front, logs, tuple(lines(front, copy)), programs.wait)
 
 
-def lines(front: str) -> Iterator[Line]:
-    """Yield lines to try on the gateways of config/extauthz.yaml, as a trusted proxy on 127.0.0.1 would ask."""
+def lines(front: str, config: Path) -> Iterator[Line]:
+    """Yield lines to try on the gateways of config/extauthz.yaml, as a trusted proxy on 127.0.0.1 would ask.
+
+    Args:
+        front: Where Envoy listens.
+        config: The running configuration, for the one reason that no peer on loopback can meet.
+    """
     nick = ["-H", "x-forwarded-user: nick@example.com"]
     host = ["-H", "x-forwarded-host: gateway.example.com"]
     good = [*nick, *host]
@@ -168,6 +205,21 @@ def lines(front: str) -> Iterator[Line]:
     )
     yield line("A header over its limit.", "403 request_malformed", *good, "-H", f"x-long: {'a' * LONG_HEADER_BYTES}")
     yield line("A host whose route names no gateway of the file.", "403 gateway_unknown", *good, to=_UNKNOWN)
+    for title, reason, name in (
+        ("A gateway without rules.", "trusted_proxy_config_missing", "no-rules"),
+        ("A gateway without trusted proxies.", "trusted_proxy_no_proxies_configured", "no-proxies"),
+        ("A proxy on loopback, where that is not allowed.", "trusted_proxy_loopback_source", "no-loopback"),
+        ("A gateway about which this Envoy may not ask.", "caller_not_allowed", "other-callers"),
+    ):
+        client = ("-H", "x-forwarded-for: 203.0.113.10")
+        yield line(title, f"403 {reason}", *good, *client, to=f"{name}.example.com")
+    explain = [str(Path(sys.executable).parent / "extauthz"), "explain", "--config", str(config)]
+    explain += ["--gateway", "own-address", "--peer", "10.0.0.2", *nick, "-H", "x-forwarded-for: 203.0.113.10"]
+    yield Line(
+        "The Gateway host's own address is no proxy's. No peer on loopback can show this; explain can.",
+        "403 trusted_proxy_local_interface_source",
+        shlex.join(explain),
+    )
     yield line(
         "OpenClaw 2026.9's rules: the proxy must say whose request it is.",
         "403 proxy_attribution_required",

@@ -116,8 +116,13 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
     stamp = loaded.settings.stamp
     if stamp.enabled:
         try:
-            if not load_keys(loaded.path(stamp.keys)).keys and not stamp.generate_keys:
+            keys = load_keys(loaded.path(stamp.keys))
+            if not keys.keys and not stamp.generate_keys:
                 yield Fault("stamp.keys", f"no key to sign with: run `extauthz keys generate --keys {stamp.keys}`")
+            if keys.keys and all(key.algorithm != stamp.algorithm for key in keys.published(time.time())):
+                yield Fault(
+                    "stamp.algorithm", f"no {stamp.algorithm} key is in {stamp.keys}: set the algorithm of its keys"
+                )
         except KeyDirectoryError as error:
             yield Fault("stamp.keys", str(error))
 
@@ -256,6 +261,8 @@ def _watch(keys: KeyDirectory | None, stopped: threading.Event) -> None:
             fault = keys.fault
             if fault is not None:
                 _log.error("the stamp keys cannot be read again, the old ones are kept", error=fault)
+            else:
+                _log.info("the stamp keys can be read again")
 
 
 def _warn_of(keys: KeyDirectory) -> None:
