@@ -6,6 +6,7 @@ frame the message, and decides nothing. Each limit below is reached by no proxy 
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from extauthz.core.address import parse_address
+from extauthz.core.address import Address, parse_address
 from extauthz.core.request import Caller
 from extauthz.wire.forward_auth import HttpAnswer
 
@@ -38,6 +39,8 @@ LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1_048_576
 # Of all connections, those that addresses may hold which are no callers: one in so many. The JWKS is open to all.
 STRANGERS_SHARE: Final = 4
+# Of the strangers' connections, those that one address may hold: one in so many.
+STRANGER_SHARE: Final = 4
 
 
 class Gatekeeper(Protocol):
@@ -67,27 +70,35 @@ class Limits:
     head_bytes: int = HEAD_BYTES
 
     open: int = field(default=0, init=False)
-    strangers: int = field(default=0, init=False)
+    strangers: Counter[Address | None] = field(default_factory=Counter, init=False)
     full: bool = field(default=False, init=False)
 
-    def enter(self, *, stranger: bool) -> bool:
+    def enter(self, address: Address | None, *, stranger: bool) -> bool:
         """Count a connection in; False if there is no room for it."""
         room = self.open < self.connections
         if stranger:
-            room = room and self.strangers < max(1, self.connections // STRANGERS_SHARE)
+            places = max(1, self.connections // STRANGERS_SHARE)
+            room = room and self.strangers.total() < places
+            room = room and self.strangers[address] < max(1, places // STRANGER_SHARE)
         if room:
             self.open += 1
-            self.strangers += stranger
+            if stranger:
+                self.strangers[address] += 1
             self.full = False
         elif not self.full:
             self.full = True  # said once, until there is room again
-            _log.warning("connections are refused at the HTTP door", open=self.open, of_strangers=self.strangers)
+            _log.warning(
+                "connections are refused at the HTTP door", open=self.open, of_strangers=self.strangers.total()
+            )
         return room
 
-    def leave(self, *, stranger: bool) -> None:
+    def leave(self, address: Address | None, *, stranger: bool) -> None:
         """Count a connection out."""
         self.open -= 1
-        self.strangers -= stranger
+        if stranger:
+            self.strangers[address] -= 1
+            if not self.strangers[address]:
+                del self.strangers[address]
 
 
 class _OverLimitError(Exception):
@@ -137,7 +148,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._caller = _caller(transport)
         self._stranger = not self._limits.gatekeeper.admits(self._caller)
-        self._counted = self._limits.enter(stranger=self._stranger)
+        self._counted = self._limits.enter(self._caller.address, stranger=self._stranger)
         if not self._counted:
             self._over = True
             transport.abort()
@@ -150,7 +161,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_stall_clock()
         if self._counted:
             self._counted = False
-            self._limits.leave(stranger=self._stranger)
+            self._limits.leave(self._caller.address, stranger=self._stranger)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
@@ -216,6 +227,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() or _has_body(self.headers):
             self.cycle.keep_alive = False
             self.cycle.transport = _LastWord(self.transport, self._linger)  # type: ignore[assignment]  # all that it uses
+        if self._stranger:
+            # One answer each: the places are few, and none is for keeping.
+            self.cycle.keep_alive = False
         self._over = not self.cycle.keep_alive
 
     def on_body(self, body: bytes) -> None:
@@ -242,6 +256,8 @@ class LimitedProtocol(HttpToolsProtocol):
         status, headers, body = self._limits.gatekeeper.refuse(self._caller)
         lines = [b"HTTP/1.1 %d %s\r\n" % (status, b"Unauthorized" if status == 401 else b"Forbidden")]
         lines += [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        if self.parser.get_method() == b"HEAD":
+            body = b""
         self.transport.write(b"".join(lines) + b"connection: close\r\n\r\n" + body)
         self._linger()
 

@@ -256,6 +256,13 @@ def test_head_gets_no_body_and_the_next_answer_begins_where_it_would(doors: Door
     assert second.startswith(b"200 ")
 
 
+def test_head_over_a_limit_is_refused_without_a_body(doors: Doors) -> None:
+    found = everything(doors.port, head(f"X-A: {'a' * HEAD_BYTES}", method="HEAD"))
+    assert found.startswith(b"HTTP/1.1 403 ")
+    assert found.endswith(b"\r\n\r\n")
+    assert b"\r\ncontent-length: " in found
+
+
 def test_slow_clients_do_not_hold_up_the_others(doors: Doors) -> None:
     slow = [socket.create_connection(("127.0.0.1", doors.port), 20) for _ in range(100)]
     try:
@@ -316,6 +323,37 @@ def test_client_that_does_not_read_is_let_go(tmp_path: Path, monkeypatch: pytest
         wait_until(written_off, "a client that reads nothing is disconnected")
 
 
+def test_stranger_does_not_hold_a_connection_for_further_requests(doors: Doors) -> None:
+    asked = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: door\r\n\r\n"
+    found = everything(doors.port, asked * 3, source=STRANGER)
+    assert found.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in found
+
+
+def test_one_stranger_does_not_take_the_places_of_the_others(tmp_path: Path) -> None:
+    config = {
+        "callers": {"addresses": ["127.0.0.1"]},
+        "stamp": {"enabled": False},
+        "server": {"maxConcurrent": 32},
+        "gateways": {"openclaw": gateway()},
+    }
+    with opened_doors(tmp_path, config) as few, contextlib.ExitStack() as stack:
+
+        def connect(source: str) -> socket.socket:
+            return stack.enter_context(
+                socket.create_connection(("127.0.0.1", few.port), 20, source_address=(source, 0))
+            )
+
+        first = [connect(STRANGER) for _ in range(8)]
+        wait_until(lambda: sum(map(closed, first)) == 6, "all but a quarter of the eight places are refused to it")
+        assert http1(few.port, target="/elsewhere", source="127.0.0.201").status == 404
+        for connection in first:
+            connection.close()
+        wait_until(
+            lambda: http1(few.port, target="/elsewhere", source=STRANGER).status == 404, "there is room for it again"
+        )
+
+
 def test_connections_at_once_are_limited_and_strangers_to_a_part_of_them(tmp_path: Path) -> None:
     config = {
         "callers": {"addresses": ["127.0.0.1"]},
@@ -330,7 +368,7 @@ def test_connections_at_once_are_limited_and_strangers_to_a_part_of_them(tmp_pat
                 socket.create_connection(("127.0.0.1", few.port), 20, source_address=(source, 0))
             )
 
-        strangers = [connect(STRANGER) for _ in range(6)]
+        strangers = [connect(f"127.0.0.{200 + number}") for number in range(6)]
         wait_until(lambda: sum(map(closed, strangers)) == 4, "all strangers but a quarter of eight are closed")
         with Session(few.port) as session:
             assert told(session.send(head())) == f"allow:{USER}"
