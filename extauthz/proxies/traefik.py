@@ -5,8 +5,11 @@ Only what is Traefik's own lives here; the text is traefik.yaml.j2. Facts about 
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from extauthz.proxies import forward_auth, values
+
+_HOST: Final = r"HostRegexp(`^([A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?)$`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ def render(settings: Settings) -> str:
 def _view(settings: Settings) -> dict[str, object]:
     if len(settings.extauthz) > 1:
         raise ValueError("extauthz: Traefik asks at one address; put a balancer of TCP before several processes")
-    return {**forward_auth.view(settings), "file": values.plain_path(settings.file, "file")}
+    return {**forward_auth.view(settings), "file": values.plain_path(settings.file, "file"), "host": _HOST}
 
 
 def _written(value: object) -> str:
