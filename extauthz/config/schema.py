@@ -107,7 +107,7 @@ class Stamp(Model):
     generate_keys: bool = Field(True, description="Make the first key if there is none; false for replicas.")
     lifetime: Duration = Field("60s", description="From `iat` to `exp`; whole seconds.")
     bind: list[Literal["method", "host", "path"]] = Field(
-        ["method", "host"], description="What of the request a stamp holds for."
+        ["method", "host"], min_length=1, description="What of the request a stamp holds for."
     )
     reuse: Duration = Field("5s", description="How long one stamp serves equal requests; 0s signs each.")
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import KeySet as JoseKeys
+from pydantic import ValidationError
 
+from extauthz.config.schema import Stamp
 from extauthz.stamp import keys
 from extauthz.stamp.claims import MAX_STAMP_BYTES, Algorithm, Binding, decode_segment
 from extauthz.stamp.keyfile import KeyDirectoryError, new_key
@@ -241,6 +243,11 @@ def test_two_replicas_take_each_others_stamps_through_a_rotation(tmp_path: Path)
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Stamper(Source(NOW), clock=Clock(), **wrong)
+
+
+def test_an_empty_list_of_bindings_is_refused_by_the_configuration() -> None:
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Stamp.model_validate({"bind": []})
 
 
 def test_a_directory_without_a_key_of_the_configured_algorithm_is_refused() -> None:
