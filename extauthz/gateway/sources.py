@@ -97,15 +97,21 @@ class _FromHttp:
         connection = self._connection()
         # A socket's timeout is for one packet; a source that drips would hold us for hours.
         late = threading.Event()
-        watch = threading.Timer(self._timeout, self._cut, (connection, late))
+        # http.client forgets the socket of a body that ends with the connection before the body is read.
+        opened: list[socket.socket] = []
+        watch = threading.Timer(self._timeout, self._cut, (connection, opened, late))
         watch.daemon = True
         watch.start()
         try:
-            return self._get(connection, time.monotonic() + self._timeout)
+            body = self._get(connection, opened, time.monotonic() + self._timeout)
+            if late.is_set():
+                raise TimeoutError  # a body that has no length ends where it is cut
         except (OSError, http.client.HTTPException, ValueError) as error:
             slow = late.is_set() or isinstance(error, TimeoutError)
             why = f"took longer than {self._timeout} s" if slow else f"failed: {type(error).__name__}"
             raise JwksError(f"{self._where}: the fetch {why}") from error
+        else:
+            return body
         finally:
             watch.cancel()
             connection.close()
@@ -117,14 +123,18 @@ class _FromHttp:
         return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=context)
 
     @staticmethod
-    def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    def _cut(connection: http.client.HTTPConnection, opened: list[socket.socket], late: threading.Event) -> None:
         late.set()
-        if connection.sock is not None:
+        found = opened[0] if opened else connection.sock
+        if found is not None:
             with suppress(OSError):  # closed already
-                connection.sock.shutdown(socket.SHUT_RDWR)  # whoever reads gets the end of file
+                # Whoever reads gets the end of file. Not by the TLS socket's own method: that drops its TLS state, and
+                # whoever reads it then is given what stands on the wire, unverified.
+                socket.socket.shutdown(found, socket.SHUT_RDWR)
 
-    def _get(self, connection: http.client.HTTPConnection, deadline: float) -> bytes:
+    def _get(self, connection: http.client.HTTPConnection, opened: list[socket.socket], deadline: float) -> bytes:
         connection.connect()
+        opened.append(connection.sock)
         if time.monotonic() > deadline:
             raise TimeoutError
         if not self._secure and not _is_loopback(connection.sock.getpeername()[0]):

@@ -1,17 +1,24 @@
 """A JWKS source that is slow, huge, wrong or gone, and sources that are refused from the start."""
 
+import datetime as dt
+import http.client
 import json
+import math
 import os
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from extauthz.gateway import JwksError, StampRefused, StampVerifier
 from extauthz.gateway.keyset import MAX_JWKS_BYTES, MAX_JWKS_KEYS, parse_jwks
-from extauthz.gateway.sources import open_source
+from extauthz.gateway.sources import _FromHttp, open_source
 from gateway.forge import HOST, USER, Forge
 from gateway.servers import JwksServer
 
@@ -176,6 +183,72 @@ def test_a_source_that_drips_its_header() -> None:
             open_source(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)()
         ended.set()
         thread.join()
+
+
+def test_a_body_without_a_length_is_not_taken_for_whole_where_it_was_cut() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not ended.wait(0.02):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        fetch = open_source(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)
+        # So that the deadline is looked at by nobody but the one who cuts.
+        assert isinstance(fetch, _FromHttp)
+        get = fetch._get
+        fetch._get = lambda connection, opened, _: get(connection, opened, math.inf)  # type: ignore[method-assign,assignment]
+        with pytest.raises(JwksError, match="longer than"):
+            fetch()
+        ended.set()
+        thread.join()
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    made = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "tls.pem").write_bytes(pem + private)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "tls.pem")
+    return server, ssl.create_default_context(cadata=pem.decode())
+
+
+def test_a_tls_connection_that_was_cut_is_never_read_on_raw(tmp_path: Path) -> None:
+    for_server, for_client = self_signed(tmp_path)
+    ours, theirs = socket.socketpair()
+    served: list[ssl.SSLSocket] = []
+    thread = threading.Thread(target=lambda: served.append(for_server.wrap_socket(theirs, server_side=True)))
+    thread.start()
+    connection = http.client.HTTPConnection("localhost")
+    with for_client.wrap_socket(ours, server_hostname="localhost") as secure:
+        thread.join()
+        connection.sock = secure
+        # TLS 1.3 sends its session tickets first.
+        served[0].sendall(b"x")
+        assert secure.recv(1) == b"x"
+        with socket.socket(fileno=os.dup(served[0].fileno())) as wire:
+            wire.sendall(b"plain text, from anybody on the way")
+        _FromHttp._cut(connection, [], threading.Event())
+        with pytest.raises(OSError, match=r"WRONG_VERSION|SSL"):
+            secure.recv(100)
+    served[0].close()
 
 
 def test_a_source_that_talks_no_http() -> None:
