@@ -107,6 +107,7 @@ def test_a_stamped_request_arrives_with_the_claims_identity(sidecar: int) -> Non
     headers = json.loads(body)["headers"]
     assert [value for name, value in headers if name == "x-authz-user"] == [USER]
     assert [value for name, value in headers if name == "x-authz-gateway"] == [GATEWAY]
+    assert [value for name, value in headers if name == "x-forwarded-user"] == [USER]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,10 @@ def test_an_eddsa_stamp_is_one_of_another_key(sidecar: int) -> None:
         "x-authz-decision",
         "x.authz-stamp",
         "x-authz.stamp",
+        "x-forwarded-user",
+        "X-Forwarded-User",
+        "x.forwarded.user",
+        "x_forwarded_user",
     ],
 )
 def test_altered_companion_headers_and_their_aliases(sidecar: int, name: str) -> None:
