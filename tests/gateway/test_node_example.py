@@ -94,3 +94,39 @@ def test_a_websocket_without_a_stamp_is_refused_before_it_is_accepted(service: i
     assert (status, json.loads(body)) == (401, {"error": "stamp_missing"})
     status, _, _ = raw_request(service, f"{upgrade}x-authz-stamp: {good()}\r\n\r\n".encode())
     assert status == 501  # where the example hands over to a WebSocket library
+
+
+def test_no_host_and_several_hosts_are_refused(service: int) -> None:
+    stamp = f"x-authz-stamp: {FORGE.stamp({'hth': None}, now=time.time())}\r\n"
+    several = f"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n{stamp}\r\n"
+    joined = f"GET / HTTP/1.1\r\nhost: a, b\r\nconnection: close\r\n{stamp}\r\n"
+    for request in (f"GET / HTTP/1.0\r\n{stamp}\r\n", several, joined):
+        status, _, body = raw_request(service, request.encode())
+        assert (status, b'"stamp_host"' in body) == (401, True)
+
+
+def test_identity_headers_that_arrived_are_in_none_of_the_forms_that_node_has(installed: Path) -> None:
+    script = """
+import { createServer, request } from "node:http";
+import { rewriteHeaders } from "./stamp.mjs";
+const server = createServer((incoming, response) => {
+  rewriteHeaders(incoming, { sub: "nick", aud: "openclaw" }, "X-Forwarded-User");
+  const { headers, headersDistinct, rawHeaders } = incoming;
+  response.end(JSON.stringify({ headers, headersDistinct, rawHeaders }));
+}).listen(0, "127.0.0.1", () => {
+  const headers = { "X-Authz-User": ["root", "root"], x_authz_user: "root", "x-forwarded.user": "root", accept: "a/b" };
+  request({ port: server.address().port, host: "127.0.0.1", headers }, (answer) => {
+    answer.pipe(process.stdout);
+    answer.on("end", () => server.close());
+  }).end();
+});
+"""
+    result = subprocess.run(
+        ["node", "--input-type=module", "-e", script], cwd=installed, check=True, capture_output=True, timeout=60
+    )
+    seen = json.loads(result.stdout)
+    assert b"root" not in result.stdout
+    raw = dict(zip(seen["rawHeaders"][::2], seen["rawHeaders"][1::2], strict=True))
+    for headers in (seen["headers"], raw, {name: value for name, [value] in seen["headersDistinct"].items()}):
+        assert headers["x-authz-user"] == headers["x-forwarded-user"] == "nick"
+        assert headers["accept"] == "a/b"

@@ -17,12 +17,15 @@ async function identify(request) {
   const stamps = request.headersDistinct["x-authz-stamp"] ?? [];
   if (stamps.length > 1) throw new StampRefused("stamp_repeated");
   const hosts = request.headersDistinct.host ?? [];
+  // Without one, or with several, nobody knows which host the rest of the service goes by.
+  if (hosts.length > 1 || hosts[0]?.includes(",")) throw new StampRefused("stamp_host");
   const claims = await verify(stamps[0] ?? "", {
     method: request.method,
-    host: hosts.length === 1 ? hosts[0] : undefined,
+    host: hosts[0],
     path: request.url,
   });
-  rewriteHeaders(request.headers, claims, USER_HEADER);
+  if (hosts.length === 0) throw new StampRefused("stamp_host");
+  rewriteHeaders(request, claims, USER_HEADER);
   return claims;
 }
 

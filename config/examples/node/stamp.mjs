@@ -128,14 +128,27 @@ function pathHash(path) {
 
 const canonical = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, "-");
 
-/** Deletes every identity header that arrived, aliases too, and writes them anew from the verified claims. */
-export function rewriteHeaders(headers, claims, userHeader) {
+/**
+ * Deletes every identity header that arrived, aliases too, and writes them anew from the verified claims, in all three
+ * forms in which node:http has the headers: frameworks read any of them.
+ */
+export function rewriteHeaders(request, claims, userHeader) {
   const names = ["x-authz-user", "x-authz-gateway", "x-authz-decision", "x-authz-stamp"];
   const mine = new Set([...names, userHeader].filter(Boolean).map(canonical));
-  for (const name of Object.keys(headers)) {
-    if (mine.has(canonical(name))) delete headers[name];
+  for (const headers of [request.headers, request.headersDistinct]) {
+    for (const name of Object.keys(headers)) {
+      if (mine.has(canonical(name))) delete headers[name];
+    }
   }
-  headers["x-authz-user"] = claims.sub;
-  headers["x-authz-gateway"] = claims.aud;
-  if (userHeader) headers[userHeader.toLowerCase()] = claims.sub;
+  const raw = request.rawHeaders; // name, value, name, value
+  for (let at = raw.length - 2; at >= 0; at -= 2) {
+    if (mine.has(canonical(raw[at]))) raw.splice(at, 2);
+  }
+  const written = { "x-authz-user": claims.sub, "x-authz-gateway": claims.aud };
+  if (userHeader) written[userHeader.toLowerCase()] = claims.sub;
+  for (const [name, value] of Object.entries(written)) {
+    request.headers[name] = value;
+    request.headersDistinct[name] = [value];
+    raw.push(name, value);
+  }
 }
