@@ -13,13 +13,14 @@ import os
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from extauthz.gateway.keyset import JwksError, Keys, parse_jwks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REFRESH_SECONDS: Final = 60.0
 """How often the source is read where nothing asks for it."""
@@ -35,6 +36,10 @@ MAX_STALE_SECONDS: Final = 24 * 3600.0
 
 WAIT_SECONDS: Final = 6.0
 """How long a request waits for a read that may bring its key: a little longer than a fetch may take."""
+
+MAX_WAITERS: Final = 64
+"""How many requests wait for a read at a time. Stamps with invented kids would else hold every thread of a server while
+the source is slow; who comes when so many wait already is refused at once."""
 
 _POLL_SECONDS: Final = 0.01
 
@@ -111,6 +116,7 @@ class KeyCache:
         self._wake = threading.Event()
         self._read = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._waiting = 0
 
     def current(self) -> Keys | None:
         """Return the keys as they are known now, without waiting; None where there are none that may be used."""
@@ -146,15 +152,28 @@ class KeyCache:
             return True
 
     def wait(self, reads: int) -> None:
-        """Wait, for a while, until the source was read more often than this."""
-        with self._read:
-            self._read.wait_for(lambda: self.reads > reads, self._times.wait)
+        """Wait, for a while, until the source was read more often than this; not where too many wait already."""
+        with self._read, self._place() as free:
+            if free:
+                self._read.wait_for(lambda: self.reads > reads, self._times.wait)
 
     async def wait_async(self, reads: int) -> None:
         """Do as `wait` does, without holding up the event loop."""
         deadline = self._monotonic() + self._times.wait
-        while self.reads <= reads and self._monotonic() < deadline:  # noqa: ASYNC110 (the reader is a thread)
-            await asyncio.sleep(_POLL_SECONDS)
+        with self._place() as free:
+            while free and self.reads <= reads and self._monotonic() < deadline:  # noqa: ASYNC110 (a thread reads)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    @contextmanager
+    def _place(self) -> Iterator[bool]:
+        with self._read:
+            free = self._waiting < MAX_WAITERS
+            self._waiting += free
+        try:
+            yield free
+        finally:
+            with self._read:
+                self._waiting -= free
 
     def read_now(self) -> None:
         """Read the source once. The background thread's own step; never raises."""
@@ -189,13 +208,15 @@ class KeyCache:
                 return
             self._asked = self._monotonic()
             self._wake.set()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=_keep_fresh,
                 args=(weakref.ref(self), self._wake, self._closed, self._times),
                 name="extauthz-jwks",
                 daemon=True,
             )
-            self._thread.start()
+            thread.start()
+            # Not before: where no thread can be started now, the next request tries again.
+            self._thread = thread
 
 
 def _keep_fresh(cache: weakref.ref[KeyCache], wake: threading.Event, closed: threading.Event, times: Times) -> None:

@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from extauthz.gateway import JwksError, StampRefused, StampVerifier, Times
-from extauthz.gateway.keycache import KeyCache
+from extauthz.gateway.keycache import MAX_WAITERS, KeyCache
 from extauthz.stamp.claims import encode_segment
 from gateway.forge import HOST, USER, Forge
 from gateway.servers import JwksServer, until
@@ -174,6 +175,44 @@ def test_a_slow_source_keeps_a_request_only_for_a_while(source: JwksServer, forg
     source.hold.clear()
     with forge.verifier(jwks=source.url, times=Times(wait=0.05)) as verifier:
         assert reason(verifier, forge.stamp()) == "stamp_keys_unavailable"
+
+
+def test_a_flood_of_unknown_kids_before_a_slow_source_holds_only_so_many(source: JwksServer, forge: Forge) -> None:
+    source.serve(forge.jwks)
+    unknown = Forge().stamp()
+
+    async def scenario(verifier: StampVerifier) -> tuple[int, int]:
+        await verifier.verify_async(forge.stamp(), method="GET", host=HOST)
+        source.hold.clear()
+        flood = [verifier.verify_async(unknown, method="GET", host=HOST) for _ in range(3 * MAX_WAITERS)]
+        tasks = [asyncio.create_task(one) for one in flood]
+        await asyncio.sleep(0.2)
+        held = sum(not task.done() for task in tasks)
+        started = time.monotonic()
+        await asyncio.to_thread(reason, verifier, unknown)  # a thread is not held either
+        assert time.monotonic() - started < 1
+        source.hold.set()
+        reasons = [getattr(found, "reason", None) for found in await asyncio.gather(*tasks, return_exceptions=True)]
+        return held, reasons.count("stamp_key_unknown")
+
+    with forge.verifier(jwks=source.url, times=Times(refresh=3600, unknown_kid=0.0, wait=10)) as verifier:
+        assert asyncio.run(scenario(verifier)) == (MAX_WAITERS, 3 * MAX_WAITERS)
+        assert key_cache(verifier)._waiting == 0
+
+
+def test_a_thread_that_could_not_be_started_is_started_later(
+    source: JwksServer, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.serve(forge.jwks)
+
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with forge.verifier(jwks=source.url) as verifier:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            assert reason(verifier, forge.stamp()) == "stamp_internal_error"
+        assert user(verifier, forge.stamp()) == USER
 
 
 def test_a_fetch_that_fails_in_an_unforeseen_way_does_not_end_the_thread() -> None:
