@@ -74,6 +74,7 @@ def _bytes_to_bytes(folder: Path) -> Iterator[Row]:
             _allows(authorizer.check(sent, CALLER))
     key = ec.generate_private_key(ec.SECP256R1())
     algorithm = ec.ECDSA(hashes.SHA256())
+    public, signature = key.public_key(), key.sign(joined, algorithm)
     stamp = _stamp(signing, joined)
     verifier, forgetful = _verifier(folder), _verifier(folder, cache_size=0)
     found = microseconds(
@@ -85,6 +86,7 @@ def _bytes_to_bytes(folder: Path) -> Iterator[Row]:
             "bytes to bytes, headers raw, stamp reused": lambda: reused.check(raw, CALLER),
             "bytes to bytes, headers joined, each signed": lambda: signing.check(joined, CALLER),
             "ES256 signature (cryptography alone)": lambda: key.sign(joined, algorithm),
+            "ES256 verification (cryptography alone)": lambda: public.verify(signature, joined, algorithm),
             "Gateway: verify a stamp, each signature": lambda: forgetful.verify(
                 stamp, method="GET", host="gateway.example.com"
             ),
