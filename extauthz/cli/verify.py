@@ -39,7 +39,8 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     TOKEN is the stamp; the last line says whether a Gateway would accept it now.
 
     With - for TOKEN it is read from standard input, where other users of this host cannot see it. Exits with 0 if
-    it is accepted, 1 if it is refused, 2 if the question cannot be asked.
+    it is accepted, 1 if it is refused, 2 if the question cannot be asked. What the stamp is bound to is checked only
+    against --method, --host and --path; without them the last line says what was not.
     """
     stamp = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 (a dash)
     with _verifier(jwks, audience, issuer) as verifier:
@@ -65,6 +66,7 @@ def _print_json(checks: list[Check], first: Check | None) -> None:
     document = {
         "accepted": first is None,
         "reason": None if first is None else first.reason,
+        "not_checked": _not_checked(checks),
         "checks": [{"check": check.name, "passed": check.passed, "detail": check.detail} for check in checks],
     }
     click.echo(json.dumps(document))
@@ -75,7 +77,13 @@ def _print_text(checks: list[Check], first: Check | None) -> None:
 
     for check in checks:
         click.echo(f"{_MARKS[check.passed]:<12} {check.name:<10} {check.detail}")
-    if first is None:
-        click.echo("accepted")
-    else:
+    if first is not None:
         click.echo(f"refused: {first.reason}: {REASONS[first.reason]}")
+    elif open_ := _not_checked(checks):
+        click.echo(f"accepted, but {', '.join(open_)} {'was' if len(open_) == 1 else 'were'} not checked")
+    else:
+        click.echo("accepted")
+
+
+def _not_checked(checks: list[Check]) -> list[str]:
+    return [check.name for check in checks if check.passed is None]

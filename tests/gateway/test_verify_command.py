@@ -41,6 +41,11 @@ def test_what_is_not_given_is_not_checked_and_said_so(jwks: str) -> None:
     result = run(good(), "--jwks", jwks, "--audience", GATEWAY)
     assert result.exit_code == 0
     assert "not checked  htm" in result.stdout
+    assert result.stdout.endswith("\naccepted, but htm, hth were not checked\n")
+    result = run(good(), "--jwks", jwks, "--audience", GATEWAY, "--method", "GET")
+    assert result.stdout.endswith("\naccepted, but hth was not checked\n")
+    said = json.loads(run(good(), "--jwks", jwks, "--audience", GATEWAY, "--format", "json").stdout)
+    assert (said["accepted"], said["not_checked"]) == (True, ["htm", "hth"])
 
 
 def test_every_fault_is_shown_and_the_first_is_the_reason(jwks: str) -> None:
