@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -84,6 +85,7 @@ def _serve(host: str, port: int, verifier: StampVerifier | None, names: HeaderNa
         # uvicorn would believe X-Forwarded-For and -Proto from this host; what is shown is what came.
         proxy_headers=False,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     trust = f"trusts stamps for {verifier.audience}" if verifier else "trusts every header, unverified"
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"gateway: http://{shown}:{port} {trust}", err=True)
@@ -94,6 +96,11 @@ def _serve(host: str, port: int, verifier: StampVerifier | None, names: HeaderNa
     finally:
         if verifier is not None:
             verifier.close()
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    # uvicorn takes the 401 of a WebSocket that is refused for an application that gave up.
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def _is_loopback(host: str) -> bool:

@@ -23,7 +23,7 @@ FORGE = Forge()
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[int]:
+def running(*arguments: str, said: list[str] | None = None) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     line = [sys.executable, "-c", "from extauthz.cli.gateway import command; command()"]
@@ -33,7 +33,9 @@ def running(*arguments: str) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.communicate(timeout=10)
+            _, stderr = process.communicate(timeout=10)
+            if said is not None:
+                said.append(stderr.decode())
 
 
 def healthy(port: int) -> bool:
@@ -47,7 +49,8 @@ def test_it_trusts_only_stamps(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_text(json.dumps(FORGE.jwks))
     options = ["--jwks", str(tmp_path / "jwks.json"), "--audience", GATEWAY, "--user-header", "x-user"]
     stamp = FORGE.stamp({"hth": "127.0.0.1"}, now=time.time())
-    with running(*options) as port:
+    said: list[str] = []
+    with running(*options, said=said) as port:
         url = f"http://127.0.0.1:{port}/any/path"
         assert httpx.get(url, headers={"x-authz-user": "root"}).json() == {"error": "stamp_missing"}
         seen = httpx.get(url, headers={"x-authz-stamp": stamp, "x-user": "root"}).json()
@@ -57,6 +60,7 @@ def test_it_trusts_only_stamps(tmp_path: Path) -> None:
             assert json.loads(ws.recv())["identity"]["user"] == "nick@example.com"
         with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}/ws"):
             pass
+    assert "handshake" not in said[0]  # a refused WebSocket is no fault of the application
 
 
 def test_unverified_it_shows_what_anybody_sent() -> None:
