@@ -96,7 +96,9 @@ def rotate(  # noqa: PLR0913, PLR0917 (one parameter an option)
     lines = [f"{directory}: removed the retired {name}" for name in removed]
     wait = key.activates_at - key.created_at
     when = f"it signs in {wait} s, at {_utc(key.activates_at)}" if wait else "it signs from now on"
-    _say(form, said, "\n".join([*lines, f"{directory}: made the {key.algorithm} key {key.kid}; {when}"]))
+    until = "before that" if wait else "now"
+    copy = f"copy the JWKS to Gateways that read it from a file {until}: extauthz keys jwks --keys {directory}"
+    _say(form, said, "\n".join([*lines, f"{directory}: made the {key.algorithm} key {key.kid}; {when}", copy]))
 
 
 @command.command("list")

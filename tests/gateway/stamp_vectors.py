@@ -96,6 +96,7 @@ def accepted() -> list[dict[str, Any]]:
         ("an empty query", compact(head(), body(pth=path_hash("/chat"))), {"path": "/chat?"}),
         ("a user with other letters", compact(head(), body(sub="ニック")), {}),
         ("a claim that is not known", compact(head(), body(new="claim")), {}),
+        ("nbf 10 s ahead", compact(head(), body(nbf=NOW + 10)), {}),
         ("the clock 10 s behind", compact(head(), body(iat=NOW + 10, exp=NOW + 70)), {}),
         ("9 s after its end", compact(head(), body(iat=NOW - 69, exp=NOW - 9)), {}),
     ]
@@ -143,6 +144,8 @@ def refused() -> list[dict[str, Any]]:
         ("times as text", "stamp_claims", compact(head(), body(exp=str(NOW + 60))), {}),
         ("a lifetime of a day", "stamp_lifetime", compact(head(), body(exp=NOW + 86400)), {}),
         ("11 s ahead", "stamp_not_yet_valid", compact(head(), body(iat=NOW + 11, exp=NOW + 71)), {}),
+        ("nbf 11 s ahead", "stamp_not_yet_valid", compact(head(), body(nbf=NOW + 11)), {}),
+        ("nbf as text", "stamp_claims", compact(head(), body(nbf=str(NOW))), {}),
         ("10 s after its end", "stamp_expired", compact(head(), body(iat=NOW - 70, exp=NOW - 10)), {}),
         ("another method", "stamp_method", stamp, {"method": "POST"}),
         ("another host", "stamp_host", stamp, {"host": "evil.example"}),

@@ -36,7 +36,9 @@ def test_generate_twice_points_to_rotate(directory: str) -> None:
 
 
 def test_rotate_and_list_show_the_states(directory: str) -> None:
-    assert "it signs in 300 s" in run("rotate", "--keys", directory).stdout
+    said = run("rotate", "--keys", directory).stdout
+    assert "it signs in 300 s" in said
+    assert f"before that: extauthz keys jwks --keys {directory}\n" in said
     rows = json.loads(run("list", "--keys", directory, "--format", "json").stdout)["keys"]
     assert [row["state"] for row in rows] == ["active", "next"]
     lines = run("list", "--keys", directory).stdout.splitlines()

@@ -76,11 +76,12 @@ function checkClaims(claims, issuer, audience, now) {
     if (typeof value !== "string" || !value.trim() || CONTROL.test(value)) throw new StampRefused("stamp_claims");
   }
   if (![claims.iat, claims.exp].every(Number.isSafeInteger)) throw new StampRefused("stamp_claims");
+  if ("nbf" in claims && !Number.isSafeInteger(claims.nbf)) throw new StampRefused("stamp_claims");
   if (claims.iss !== issuer) throw new StampRefused("stamp_issuer");
   if (claims.aud !== audience) throw new StampRefused("stamp_audience");
   const lifetime = claims.exp - claims.iat;
   if (lifetime <= 0 || lifetime > MAX_LIFETIME_SECONDS) throw new StampRefused("stamp_lifetime");
-  if (claims.iat > now + LEEWAY_SECONDS) throw new StampRefused("stamp_not_yet_valid");
+  if (Math.max(claims.iat, claims.nbf ?? 0) > now + LEEWAY_SECONDS) throw new StampRefused("stamp_not_yet_valid");
   if (claims.exp <= now - LEEWAY_SECONDS) throw new StampRefused("stamp_expired");
 }
 
