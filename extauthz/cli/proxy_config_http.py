@@ -15,9 +15,12 @@ from extauthz.cli.proxy_config import load_noting, output_options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from extauthz.config.schema import Settings
+    from extauthz.config.schema import GatewayModel, Settings
 
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - refused, not listened on
+
+# The proxies write these anew for every request.
+_OF_THE_PROXY: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
 
 _Decorated = Any  # what click's decorators take and give
 
@@ -81,7 +84,11 @@ def read(config_file: Path, given: dict[str, Any]) -> dict[str, Any]:
         click.UsageError: The file and the options do not go together.
     """
     settings = load_noting(config_file).settings
-    from extauthz.proxies.from_config import stamped_headers, user_header  # noqa: PLC0415 - help must be quick
+    from extauthz.proxies.from_config import (  # noqa: PLC0415 - help must be quick
+        required_headers,
+        stamped_headers,
+        user_header,
+    )
 
     gateway = _gateway(settings, given.pop("gateway"))
     model = settings.gateways[gateway]
@@ -99,9 +106,14 @@ def read(config_file: Path, given: dict[str, Any]) -> dict[str, Any]:
             f"gateways.{gateway}.peer: is `caller`, which takes this proxy's word for the user, and nothing here "
             "authenticates anyone: a client could name any user. Say how, or set `peer: source`"
         )
-    given["fronts"] = tuple(given["fronts"]) or (() if authenticates else tuple(model.trusted_proxies))
+    required = required_headers({gateway: model})
+    if not authenticates:
+        given["fronts"] = tuple(given["fronts"]) or _fronts(gateway, model)
+        given["passed"] = tuple(sorted(required))
     given["extauthz"] = tuple(given["extauthz"]) or _doors(settings)
     given["authenticated_headers"] = tuple(given["authenticated_headers"])
+    if authenticates:
+        given["authenticated_headers"] += _proof(gateway, required - {user, *stamped_headers(settings)})
     return {"gateway": gateway, "user_header": user, "headers": stamped_headers(settings), **given}
 
 
@@ -113,6 +125,35 @@ def _gateway(settings: Settings, wanted: str | None) -> str:
         said = "which one?" if wanted is None else f"there is no {wanted!r}."
         raise click.BadParameter(f"{said} The file has {', '.join(known)}", param_hint="--gateway")
     return wanted
+
+
+def _fronts(gateway: str, model: GatewayModel) -> tuple[str, ...]:
+    from extauthz.proxies.forward_auth import front  # noqa: PLC0415 - help must be quick
+
+    for number, text in enumerate(model.trusted_proxies):
+        try:
+            front(text)
+        except ValueError as error:
+            raise click.UsageError(
+                f"gateways.{gateway}.trustedProxies[{number}]: {error}; --front says which proxies are in front"
+            ) from error
+    return tuple(model.trusted_proxies)
+
+
+def _proof(gateway: str, required: frozenset[str]) -> tuple[str, ...]:
+    """Return the required headers that a client could send, and that the step alone is to say."""
+    from extauthz.proxies.values import plain_header_name  # noqa: PLC0415 - help must be quick
+
+    found = sorted(required - _OF_THE_PROXY)
+    for name in found:
+        try:
+            plain_header_name(name, name)
+        except ValueError as error:
+            raise click.UsageError(
+                f"gateways.{gateway}.auth.trustedProxy.requiredHeaders: {name!r} proves nothing where this proxy "
+                "authenticates: the client itself can send it. Take it out"
+            ) from error
+    return tuple(found)
 
 
 def _doors(settings: Settings) -> tuple[str, ...]:

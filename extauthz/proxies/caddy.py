@@ -17,7 +17,8 @@ class Settings(forward_auth.Settings):
 
     authentication_file: str | None = None
     """A file of Caddy's directives that authenticate, such as `basic_auth` or a plugin's, in the place of a service:
-    the user is then what they leave in `{http.auth.user.id}`."""
+    the user is then what they leave in `{http.auth.user.id}`, and a client's `authenticated_headers` are gone before
+    they run: they may set them with `request_header`."""
 
     def __post_init__(self) -> None:
         """Check every value; see the class."""
@@ -38,8 +39,6 @@ def _view(settings: Settings) -> dict[str, object]:
     file = settings.authentication_file
     if file is not None and settings.authenticate is not None:
         raise ValueError("authentication_file: a service authenticates already; which of them names the user?")
-    if file is not None and settings.authenticated_headers:
-        raise ValueError("authenticated_headers: directives of Caddy's answer with no headers")
     return {
         **forward_auth.view(settings),
         "authentication_file": None if file is None else values.plain_path(file, "authentication_file"),

@@ -18,15 +18,7 @@ from extauthz.proxies import values
 STAMPED_HEADERS = ("x-authz-user", "x-authz-gateway", "x-authz-decision", "x-authz-stamp")
 """The headers that extauthz sets on every request it allows, where its configuration does not rename them."""
 
-ELSEWHERE = (
-    "x-forwarded-method",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-)
+ELSEWHERE = values.ELSEWHERE
 """Headers that some Gateways take for the path or method that was meant: what is decided about is the request line."""
 
 EVERY_DOMAIN = "*"

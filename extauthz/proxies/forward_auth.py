@@ -5,30 +5,19 @@ proxy's own module adds what is only its own. Nothing is written here.
 """
 
 import functools
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import jinja2
 
+from extauthz.core.address import Address, Network, parse_entry
 from extauthz.proxies import values
 
 STAMPED_HEADERS: Final = ("x-authz-user", "x-authz-gateway", "x-authz-decision", "x-authz-stamp")
 """The headers that extauthz sets on every request it allows, where its configuration does not rename them."""
 
-CLIENTS_WORD: Final = (
-    "forwarded",
-    "x-forwarded-method",
-    "x-forwarded-uri",
-    "x-forwarded-host",
-    "x-forwarded-prefix",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-real-ip",
-)
+CLIENTS_WORD: Final = values.CLIENTS_WORD
 """Headers that say where a request comes from or was meant for, and that nobody in front has to say: X-Forwarded-For
 names the client, and the Host is the host."""
 
@@ -46,6 +35,9 @@ class Settings:
         ValueError: a value is not what its setting takes; the message names the setting and the value.
     """
 
+    SAID: ClassVar[frozenset[str]] = frozenset({"x-forwarded-method", "x-forwarded-uri", "x-forwarded-host"})
+    """What this proxy itself says to extauthz of a request."""
+
     gateway: str
     """The gateway's id in extauthz's configuration."""
     upstream: str
@@ -60,6 +52,9 @@ class Settings:
     """The names that extauthz stamps, as in its own `headers` setting."""
     fronts: tuple[str, ...] = ()
     """Addresses and ranges of the proxies in front. Only what they say in X-Forwarded-For and -Proto is kept."""
+    passed: tuple[str, ...] = ()
+    """Headers that the proxy in front says and extauthz requires. Those that would be removed with the client's word
+    are not, but for what this proxy itself says to extauthz."""
     authenticate: str | None = None
     """The URL of a service that authenticates, asked before extauthz: 2xx with the user in `user_header`, or a refusal.
     None: the header comes from a proxy in front."""
@@ -95,6 +90,9 @@ def view(settings: Settings) -> dict[str, object]:
     further = [values.plain_header_name(name, "authenticated_headers") for name in settings.authenticated_headers]
     if further and not settings.authenticates:
         raise ValueError("authenticated_headers: there is no step that authenticates, and so none that sets them")
+    if settings.passed and settings.authenticates:
+        raise ValueError("passed: a step of this proxy authenticates, and so nobody in front is to be believed")
+    passed = {name.lower() for name in settings.passed} - settings.SAID - {"x-extauthz-peer"}
     doors = [values.host_port(text, "extauthz") for text in settings.extauthz]
     if not doors:
         raise ValueError("extauthz: at least one address is wanted")
@@ -110,7 +108,7 @@ def view(settings: Settings) -> dict[str, object]:
         "stripped": [name for name in stamped if name != user],
         # What the Gateway is told, and by extauthz alone.
         "answered": _unique([user, *stamped]),
-        "clients_word": CLIENTS_WORD,
+        "clients_word": [name for name in CLIENTS_WORD if name not in passed],
         "fronts": _unique([_range(text) for text in settings.fronts]),
         "authenticate": _authenticator(settings),
         "sign_in": _sign_in(settings),
@@ -161,11 +159,27 @@ def _sign_in(settings: Settings) -> str | None:
     return path
 
 
+def front(text: str) -> str:
+    """Return an address or a range as the proxies write ranges; it is read as `trustedProxies` is.
+
+    Raises:
+        ValueError: It is neither, has a zone, or is everybody.
+    """
+    entry = parse_entry(text)
+    if "%" in text:
+        raise ValueError(f"{text!r} is refused, wanted an address without a zone: no proxy's configuration has zones")
+    if isinstance(entry, Address):
+        entry = Network(entry.version, entry.number, 32 if entry.version == 4 else 128)
+    if entry.prefix == 0:
+        raise ValueError(f"{text!r} is refused, wanted the proxies in front; this is everybody")
+    return str(entry)
+
+
 def _range(text: str) -> str:
-    network = values.network(text, "fronts")
-    if isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network) and network.prefixlen == 0:
-        raise ValueError(f"fronts: {text!r} is refused, wanted the proxies in front; this is everybody")
-    return str(network)
+    try:
+        return front(text)
+    except ValueError as error:
+        raise ValueError(f"fronts: {error}") from None
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -152,7 +152,7 @@ def envoy_settings(  # noqa: PLR0913 - what the file cannot say, by name
         ask_over=ask_over,
         headers=stamped_headers(settings),
         **{
-            "removed": tuple(name for name in envoy.ELSEWHERE if name not in _required(chosen)),
+            "removed": tuple(name for name in envoy.ELSEWHERE if name not in required_headers(chosen)),
             "checks_at_once": settings.server.max_concurrent,
             "extauthz_tls": extauthz_tls(settings) if ask_over == "grpc" else None,
             **further,
@@ -160,7 +160,7 @@ def envoy_settings(  # noqa: PLR0913 - what the file cannot say, by name
     )
 
 
-def _required(gateways: Mapping[str, GatewayModel]) -> frozenset[str]:
+def required_headers(gateways: Mapping[str, GatewayModel]) -> frozenset[str]:
     """Return the headers that some gateway requires: these must arrive, whatever else is made of them."""
     rules = (gateway.auth.trusted_proxy for gateway in gateways.values() if gateway.auth is not None)
     return frozenset(fold(trim(name)) for one in rules if one is not None for name in one.required_headers)

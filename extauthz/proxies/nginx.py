@@ -5,6 +5,7 @@ Only what is nginx's own lives here; the text is nginx.conf.j2. Facts about ngin
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from extauthz.proxies import forward_auth, values
 
@@ -14,6 +15,8 @@ _SAFE = re.compile(r"[A-Za-z0-9_\[\]:./~+@-]*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(forward_auth.Settings):
     """What the configuration is written from: what all three proxies share, and where nginx keeps its files."""
+
+    SAID: ClassVar[frozenset[str]] = frozenset({"x-original-method", "x-original-uri", "x-forwarded-host"})
 
     directory: str = "/var/lib/nginx"
     """Where nginx keeps bodies that it buffers; it must be there."""

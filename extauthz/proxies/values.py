@@ -8,6 +8,34 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+ELSEWHERE: Final = (
+    "x-forwarded-method",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+)
+"""Headers that some Gateways take for the path or method that was meant: what is decided about is the request line."""
+
+CLIENTS_WORD: Final = (
+    *ELSEWHERE,
+    "forwarded",
+    "x-extauthz-peer",
+    "x-forwarded-client-cert",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-real-ip",
+)
+"""These, and headers that say where a request comes from."""
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -251,18 +279,9 @@ _OF_PROXIES = frozenset(
     {
         "authorization",
         "cookie",
-        "forwarded",
         "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-method",
-        "x-forwarded-prefix",
         "x-forwarded-proto",
-        "x-forwarded-uri",
-        "x-original-method",
-        "x-original-uri",
-        "x-original-url",
-        "x-real-ip",
-        "x-rewrite-url",
+        *CLIENTS_WORD,
     }
 )
 

@@ -179,6 +179,10 @@ def plain(dialect: str, **changed: Any) -> forward_auth.Settings:
         ({"authenticate": "https://127.0.0.1/x"}, "http://host:port/path"),
         ({"authenticate": "http://127.0.0.1/x?y"}, "a path such as"),
         ({"authenticated_headers": ("x-a",)}, "no step that authenticates"),
+        ({**STEP, "passed": ("x-real-ip",)}, "nobody in front"),
+        ({"fronts": ("fe80::1%eth0",)}, "fronts: .*without a zone"),
+        ({"fronts": ("::ffff:0:0/96",)}, "this is everybody"),
+        ({"user_header": "x-http-method-override"}, "user_header"),
         ({"sign_in": "/oauth2/"}, "no service that authenticates"),
         ({**STEP, "sign_in": "/"}, "a path such as /oauth2/"),
         ({**STEP, "sign_in": "/oauth2"}, "a path such as /oauth2/"),
@@ -230,6 +234,47 @@ def test_the_command_writes_what_follows_from_the_file(dialect: str, tmp_path: P
     assert "10.0.0.7/32" in written.stdout
     assert "127.0.0.1:9192" in written.stdout
     assert answered(dialect, written.stdout, "x-signed")
+
+
+def rules(*required: str) -> dict[str, Any]:
+    """A gateway's auth that requires these headers."""
+    proxy = {"userHeader": "X-Forwarded-User", "requiredHeaders": list(required)}
+    return {"auth": {"mode": "trusted-proxy", "trustedProxy": proxy}}
+
+
+@every_proxy
+def test_a_required_header_that_a_client_could_send_is_the_steps_to_say(dialect: str, tmp_path: Path) -> None:
+    gateway = {"peer": "caller", **rules("X-Proof", "X-Forwarded-Proto", "X-Signed")}
+    options = ["--upstream=a:1", "--authenticate=http://127.0.0.1:4180/auth"]
+    written = command(dialect, tmp_path, gateway, *options).stdout.lower()
+    removed = {"traefik": 'x-proof"]', "caddy": "request_header -x-proof\n", "nginx": 'proxy_set_header x-proof "";'}
+    assert removed[dialect] in written.replace('"x-proof": ""', 'x-proof: ""')
+
+
+@every_proxy
+@pytest.mark.parametrize("name", ["Cookie", "Host", "X-Real-IP", "X_Proof"])
+def test_a_required_header_that_proves_nothing_is_refused_where_the_proxy_authenticates(
+    dialect: str, name: str, tmp_path: Path
+) -> None:
+    options = ["--upstream=a:1", "--authenticate=http://127.0.0.1:4180/auth"]
+    refused = command(dialect, tmp_path, {"peer": "caller", **rules(name)}, *options)
+    assert refused.exit_code == 2
+    assert f"requiredHeaders: '{name.lower()}' proves nothing" in " ".join(refused.output.split())
+
+
+@every_proxy
+def test_the_command_reads_the_proxies_in_front_as_the_file_does(dialect: str, tmp_path: Path) -> None:
+    listed = ["::ffff:10.0.0.7", "::ffff:10.1.0.0/112", "[2001:db8::1]"]
+    written = command(dialect, tmp_path, {"trustedProxies": listed}, "--upstream=a:1")
+    assert written.exit_code == 0, written.output
+    assert all(one in written.stdout for one in ("10.0.0.7/32", "10.1.0.0/16", "2001:db8::1/128"))
+
+
+@every_proxy
+def test_a_zone_of_a_proxy_in_front_is_refused_with_its_place(dialect: str, tmp_path: Path) -> None:
+    refused = command(dialect, tmp_path, {"trustedProxies": ["10.0.0.7", "fe80::1%eth0"]}, "--upstream=a:1")
+    assert refused.exit_code == 2
+    assert "gateways.openclaw.trustedProxies[1]" in refused.output
 
 
 @every_proxy

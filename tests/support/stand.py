@@ -37,7 +37,8 @@ WITHOUT_USER: Final = IDENTITY[1:]
 
 
 def _gateway(**changed: Any) -> dict[str, Any]:
-    rules: dict[str, Any] = {"userHeader": USER_HEADER, "requiredHeaders": ["x-forwarded-proto"], "allowUsers": [USER]}
+    required = changed.pop("required", ["x-forwarded-proto"])
+    rules: dict[str, Any] = {"userHeader": USER_HEADER, "requiredHeaders": required, "allowUsers": [USER]}
     if "ruleset" in changed:
         rules["allowLoopback"] = True  # all of this is on one host
     return {"trustedProxies": [FRONT], "auth": {"mode": "trusted-proxy", "trustedProxy": rules}, **changed}
@@ -51,6 +52,8 @@ CONFIG: Final[dict[str, Any]] = {
         "openclaw": _gateway(),
         "authenticated": _gateway(peer="caller", trustedProxies=["127.0.0.1"]),
         "shadow": _gateway(mode="shadow"),
+        "proof": _gateway(required=["x-proof"], peer="caller", trustedProxies=["127.0.0.1"]),
+        "real-ip": _gateway(required=["x-real-ip"]),
         "claw": _gateway(ruleset="openclaw-2026.9"),
     },
 }
