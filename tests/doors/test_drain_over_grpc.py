@@ -1,6 +1,7 @@
 """SIGTERM: what is under way is answered, what is new goes elsewhere, and the process ends as one that did its work."""
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
-from doors.door import SERVICE, SERVING, Served, channel, hold, serving, status_of
+from doors.door import SERVICE, SERVING, HeldCall, Served, channel, serving, status_of
 from support.ports import free_port
 from support.process import wait_until
 
@@ -20,7 +21,23 @@ CALLS = 8
 
 
 def _config(drain: int) -> dict[str, Any]:
-    return {"server": {"drainSeconds": drain}, "gateways": {"g": gateway()}}
+    return {"server": {"drainSeconds": drain, "maxConcurrent": CALLS}, "gateways": {"g": gateway()}}
+
+
+def _under_way(served: Served, opened: grpc.Channel) -> list[HeldCall]:
+    """Return as many calls as there may be, all of them known to the server: it takes no further one."""
+    calls = [HeldCall(opened, MESSAGE) for _ in range(CALLS)]
+
+    def full() -> bool:
+        # Again and again: a call that was just answered counts for a moment longer than its answer takes.
+        for _ in range(6):
+            time.sleep(0.05)
+            if status_of(served.address, MESSAGE) != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return False
+        return True
+
+    wait_until(full, "every call to be under way")
+    return calls
 
 
 def _stopping(served: Served) -> None:
@@ -30,7 +47,7 @@ def _stopping(served: Served) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_calls_under_way_are_answered_before_the_service_ends(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = hold(opened, MESSAGE, CALLS)
+        calls = _under_way(served, opened)
         served.program.signal(number)
         _stopping(served)
         # New ones find nobody, so that the proxy takes another endpoint.
@@ -46,7 +63,7 @@ def test_calls_under_way_are_answered_before_the_service_ends(tmp_path: Path, nu
 
 def test_call_that_never_ends_does_not_keep_the_service(tmp_path: Path) -> None:
     with serving(tmp_path, _config(0)) as served, channel(served.address) as opened:
-        calls = hold(opened, MESSAGE, CALLS)
+        calls = _under_way(served, opened)
         served.program.signal(signal.SIGTERM)
         assert served.program.wait_end() == 0
         for held in calls:
@@ -55,7 +72,7 @@ def test_call_that_never_ends_does_not_keep_the_service(tmp_path: Path) -> None:
 
 def test_second_signal_while_draining_harms_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = hold(opened, MESSAGE, CALLS)
+        calls = _under_way(served, opened)
         served.program.signal(signal.SIGTERM)
         _stopping(served)
         served.program.signal(signal.SIGTERM)
