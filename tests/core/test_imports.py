@@ -28,6 +28,8 @@ LAYERS: dict[str, set[str]] = {
     "gateway": {"stamp"},
     "proxies": {"core", "config"},
     "config": {"core", "stamp"},
+    "openclaw": set(),
+    "migrate": {"core", "config", "proxies", "openclaw"},
     "logs": set(),
     "explaining": {"core"},
     "authorizer": {"core", "wire"},
