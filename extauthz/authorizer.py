@@ -6,12 +6,14 @@ Doors call this and nothing below it. It never raises and never lets anything th
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import Final, Protocol
 
 import structlog
 
+from extauthz.core import reasons
 from extauthz.core.decide import decide, refuse_unreadable
-from extauthz.core.decision import Allow
+from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.wire import envoy, forward_auth
@@ -42,11 +44,31 @@ class Snapshot:
         policy: What decides.
         answers: What the answers look like.
         stamper: What signs; None where stamping is off.
+        version: Which configuration this was made of, for logs.
     """
 
     policy: Policy
     answers: AnswerBuilder
     stamper: Stamper | None = None
+    version: str = ""
+
+
+class Onlooker(Protocol):
+    """Who is told of decisions, after the answer is made: telemetry."""
+
+    def decided(  # noqa: PLR0913, PLR0917 - telemetry.record.Record, part by part
+        self,
+        decision_id: str,
+        door: str,
+        version: str,
+        policy: Policy,
+        request: Request,
+        decision: Decision,
+        decision_ns: int,
+        door_ns: int,
+        /,
+    ) -> None:
+        """Take note of one decision."""
 
 
 class Authorizer:
@@ -56,34 +78,93 @@ class Authorizer:
         snapshot: What is in force. Read once a request, so that none mixes two.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, onlooker: Onlooker | None = None) -> None:
         self.snapshot = snapshot
+        self._onlooker: Final = onlooker
 
     def check(self, message: bytes, caller: Caller) -> bytes:
         """Answer a CheckRequest with a CheckResponse, both as bytes. Never raises."""
+        began = perf_counter_ns()
         decision_id = new_decision_id()
         snapshot = self.snapshot
+        request = _UNREAD
         try:
-            return envoy.encode(_answer_message(snapshot, message, caller), decision_id)
+            try:
+                request = envoy.decode(message, caller)
+            except envoy.UnreadableError:
+                request = _unreadable(caller)
+                read = perf_counter_ns()
+                decision: Decision = refuse_unreadable(snapshot.policy, caller)
+            else:
+                read = perf_counter_ns()
+                decision = decide(snapshot.policy, request)
+            built = build_answer(snapshot, request, decision)
+            decided = perf_counter_ns()
+            response = envoy.encode(built, decision_id)
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
             _log_unforeseen(decision_id)
-            return envoy.encode(snapshot.answers.internal_error(), decision_id)
+            read = decided = began
+            decision = _UNFORESEEN
+            response = envoy.encode(snapshot.answers.internal_error(), decision_id)
+        if self._onlooker is not None:
+            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, perf_counter_ns() - began)
+        return response
 
     def forward(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
         """Answer a proxy that asks over HTTP, in its dialect. Never raises."""
+        began = perf_counter_ns()
         decision_id = new_decision_id()
         snapshot = self.snapshot
+        request = _UNREAD
         try:
-            return forward_auth.encode(answer(snapshot, forward_auth.decode(message, caller)), decision_id)
+            request = forward_auth.decode(message, caller)
+            read = perf_counter_ns()
+            decision = decide(snapshot.policy, request)
+            built = build_answer(snapshot, request, decision)
+            decided = perf_counter_ns()
+            response = forward_auth.encode(built, decision_id)
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
-            return forward_auth.encode(snapshot.answers.internal_error(), decision_id)
+            read = decided = began
+            decision = _UNFORESEEN
+            response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
+        if self._onlooker is not None:
+            door = forward_auth.dialect_of(message.target) or UNNAMED_DOOR
+            self._tell(decision_id, door, snapshot, request, decision, decided - read, perf_counter_ns() - began)
+        return response
 
     def refuse(self, caller: Caller) -> HttpAnswer:
         """Answer bytes that are no HTTP request, or one over a limit: a denial like any other. Never raises."""
+        began = perf_counter_ns()
+        decision_id = new_decision_id()
         snapshot = self.snapshot
-        refused = snapshot.answers.build(refuse_unreadable(snapshot.policy, caller))
-        return forward_auth.encode(refused, new_decision_id())
+        request = _unreadable(caller)
+        decision: Decision = refuse_unreadable(snapshot.policy, caller)
+        response = forward_auth.encode(snapshot.answers.build(decision), decision_id)
+        if self._onlooker is not None:
+            taken = perf_counter_ns() - began
+            self._tell(decision_id, UNNAMED_DOOR, snapshot, request, decision, taken, taken)
+        return response
+
+    def _tell(  # noqa: PLR0913, PLR0917 - by position, because a keyword costs time here
+        self,
+        decision_id: str,
+        door: str,
+        snapshot: Snapshot,
+        request: Request,
+        decision: Decision,
+        decision_ns: int,
+        door_ns: int,
+    ) -> None:
+        onlooker = self._onlooker
+        if onlooker is None:
+            return
+        try:
+            onlooker.decided(
+                decision_id, door, snapshot.version, snapshot.policy, request, decision, decision_ns, door_ns
+            )
+        except Exception:  # noqa: BLE001 - the answer is made, and whoever looks on does not change it
+            _log_unforeseen(decision_id)
 
     def admits(self, caller: Caller) -> bool:
         """Tell whether this caller may ask at all."""
@@ -95,21 +176,26 @@ def _log_unforeseen(decision_id: str) -> None:
         _log.exception("a request could not be decided", decision=decision_id)
 
 
-def _answer_message(snapshot: Snapshot, message: bytes, caller: Caller) -> Answer:
-    try:
-        request = envoy.decode(message, caller)
-    except envoy.UnreadableError:
-        return snapshot.answers.build(refuse_unreadable(snapshot.policy, caller))
-    return answer(snapshot, request)
+# The door of what came over HTTP and named no dialect.
+UNNAMED_DOOR: Final = "http"
+
+# The fault of a request that stands for bytes which are none.
+UNREADABLE: Final = "the bytes are no request"
+# What stands for a request of which nothing could be read.
+_UNREAD: Final = Request(Caller(None), None, "", "", "", "", None, "nothing could be read")
+_UNFORESEEN: Final = Deny(reason=reasons.INTERNAL_ERROR, step="none")
 
 
-def answer(snapshot: Snapshot, request: Request) -> Answer:
-    """Decide about one request and build its answer; what every door does between its two translations.
+def _unreadable(caller: Caller) -> Request:
+    return Request(caller, None, "", "", "", "", None, UNREADABLE)
+
+
+def build_answer(snapshot: Snapshot, request: Request, decision: Decision) -> Answer:
+    """Sign what a decision allows, and build the answer; what every door does between its two translations.
 
     Raises:
         AnswerError: A value of the answer cannot be sent.
     """
-    decision = decide(snapshot.policy, request)
     stamp = None
     if isinstance(decision, Allow) and snapshot.stamper is not None:
         stamp = snapshot.stamper.stamp(

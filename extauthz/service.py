@@ -1,215 +1,251 @@
-"""The service put together: configuration, snapshot, doors; started, waited for, drained."""
+"""The service: doors opened, configuration and keys looked at while it runs, drained at the end."""
 
 import gc
 import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import structlog
 
 from extauthz import __version__
-from extauthz.authorizer import Authorizer, Snapshot
-from extauthz.config.compile import compile_policy
-from extauthz.config.faults import Fault
+from extauthz.assembly import AssemblyError, make_snapshot, open_certificates, open_keys
+from extauthz.authorizer import Authorizer
 from extauthz.config.load import Loaded
-from extauthz.config.schema import Tls
 from extauthz.config.values import Endpoint, seconds
-from extauthz.core.text import fold, trim
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.endpoints import DoorError
 from extauthz.doors.envoy_grpc import GrpcDoor, GrpcDoorSettings
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
-from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
-from extauthz.stamp.keys import load as load_keys
-from extauthz.stamp.keyset import Schedule
-from extauthz.stamp.signer import Stamper
-from extauthz.wire.answer import AnswerBuilder
+from extauthz.reload import RefusedError, Reloader
+from extauthz.stamp.jwks import Jwks
+from extauthz.stamp.keys import KeyDirectory
+from extauthz.telemetry.telemetry import Telemetry
 
 _log: Final = structlog.get_logger()
 
-# How often the directory of stamp keys is looked at: well below the time for which a new key is only published.
-KEYS_LOOK_SECONDS: Final = 2.0
+# How often configuration and keys are looked at: well below the time for which a new key is only published.
+LOOK_SECONDS: Final = 1.0
+
+# After it said that it goes, the service still answers while it is still asked: a proxy that hears of it by health
+# checks needs some of these. It ends when nobody has asked for so long, at the latest after this share of the drain.
+QUIET_SECONDS: Final = 0.25
+FAREWELL_SHARE: Final = 0.5
 
 # How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
 COLLECT_AFTER_OBJECTS: Final = 20_000
 
 
-class ServiceError(Exception):
-    """The service cannot be started; the text says why and what to do."""
+class Service:
+    """One process of the service.
 
-
-def open_keys(loaded: Loaded) -> KeyDirectory | None:
-    """Open the directory of stamp keys, making the first key where the configuration says so; None without stamps.
-
-    Raises:
-        ServiceError: There is no key, or one that cannot be used.
+    Attributes:
+        authorizer: What decides; its snapshot is what is in force.
+        telemetry: What looks on.
+        reloader: What reads the configuration again.
+        keys: The stamp keys; None while stamping is off.
+        ready: It serves, and does not go.
     """
-    stamp = loaded.settings.stamp
-    if not stamp.enabled:
-        return None
-    folder = loaded.path(stamp.keys)
-    schedule = Schedule(lifetime=int(seconds(stamp.lifetime)))
-    try:
-        made = generate(folder, stamp.algorithm, schedule) if stamp.generate_keys else None
-        if made is not None:
-            _log.info("made the first stamp key", kid=made.kid, file=str(folder / made.file))
-        return KeyDirectory(folder, schedule)
-    except KeyDirectoryError as error:
-        raise ServiceError(str(error)) from error
 
+    def __init__(self, file: Path, loaded: Loaded, read: Callable[[], Loaded]) -> None:
+        """Put everything together; nothing listens yet.
 
-def make_stamper(loaded: Loaded, keys: KeyDirectory) -> Stamper:
-    """Make what signs, from a checked configuration and its keys.
+        Args:
+            file: The configuration file.
+            loaded: What stands in it.
+            read: Reads it again; raises ConfigError.
 
-    Raises:
-        ServiceError: No key is of the configured algorithm.
-    """
-    stamp = loaded.settings.stamp
-    try:
-        return Stamper(
-            keys,
-            issuer=stamp.issuer,
-            algorithm=stamp.algorithm,
-            lifetime=int(seconds(stamp.lifetime)),
-            bind=stamp.bind,
-            reuse=seconds(stamp.reuse),
-        )
-    except KeyDirectoryError as error:
-        raise ServiceError(f"{loaded.path(stamp.keys)}: {error}") from error
-
-
-def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
-    """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
-
-    Raises:
-        ServiceError: No key is of the configured algorithm.
-    """
-    settings = loaded.settings
-    names = {
-        "user": settings.headers.user,
-        "gateway": settings.headers.gateway,
-        "decision": settings.headers.decision,
-        "stamp": settings.headers.stamp,
-    }
-    answers = AnswerBuilder(
-        {key: fold(trim(name)) for key, name in names.items()},
-        body=settings.denial.body,
-        show_reason=settings.denial.reason,
-        reuses_stamps=seconds(settings.stamp.reuse) > 0,
-    )
-    stamper = make_stamper(loaded, keys) if keys is not None else None
-    return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper)
-
-
-def file_faults(loaded: Loaded) -> Iterator[Fault]:
-    """Yield what is wrong with the files that the configuration names."""
-    if loaded.settings.tls is not None:
+        Raises:
+            AssemblyError: A file of the configuration cannot be used, or there is no key to sign with.
+        """
+        settings = loaded.settings
+        self.ready = False
+        self.keys = open_keys(loaded)
+        self._keys_of: tuple[object, ...] = _keys_wanted(loaded)
+        self.telemetry: Final = Telemetry()
+        self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys), self.telemetry)
+        self.reloader: Final = Reloader(file, loaded, read, self._apply)
+        self._loaded: Final = loaded
+        self._watch: Final = _KeyWatch()
+        self._signals: Final[list[int]] = []
+        self._woken: Final = threading.Event()
         try:
-            _certificates(loaded, loaded.settings.tls)
+            certificates = open_certificates(loaded)
         except CertificateError as error:
-            yield Fault("tls", str(error))
-    stamp = loaded.settings.stamp
-    if stamp.enabled:
+            raise AssemblyError(f"tls: {error}") from error
+        self._grpc: Final = self._make_grpc(certificates)
+        self._http: Final = HttpDoor(
+            self.authorizer,
+            HttpDoorSettings(
+                endpoints=tuple(map(Endpoint.parse, settings.listen.http)),
+                most_connections=settings.server.max_concurrent,
+                most_headers=settings.limits.headers,
+                most_head_bytes=settings.limits.message_bytes,
+                drain_seconds=settings.server.drain_seconds,
+                jwks=self._jwks,
+            ),
+        )
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. To be called in the main thread, once.
+
+        Raises:
+            DoorError: A door cannot be opened.
+        """
+        self._say_notes()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self._open()
+        ended = self._look_after()
+        self._close(ended)
+
+    def _make_grpc(self, certificates: Certificates | None) -> GrpcDoor:
+        settings = self._loaded.settings
+        return GrpcDoor(
+            self.authorizer.check,
+            self.authorizer.admits,
+            GrpcDoorSettings(
+                endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
+                certificates=certificates,
+                # Whether they are asked for may change while the service runs; that they are shown may not.
+                read_principals=settings.tls is not None and settings.tls.client_ca is not None,
+                most_calls=settings.server.max_concurrent,
+                most_message_bytes=settings.limits.message_bytes,
+            ),
+        )
+
+    def _say_notes(self) -> None:
+        for fault in self._loaded.notices:
+            _log.warning("note about the configuration", path=fault.path, note=fault.message)
+        for fault in self._loaded.incomplete:
+            _log.error("a gateway is incomplete", path=fault.path, note=fault.message)
+        if self.keys is None:
+            _log.warning("stamping is off: the Gateway cannot tell who set its headers", path="stamp.enabled")
+
+    def _open(self) -> None:
+        settings = self._loaded.settings
+        _raise_file_limit()
+        self.telemetry.start()
+        # Last the door with the health service: when it says that the service serves, every door does.
+        _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
         try:
-            keys = load_keys(loaded.path(stamp.keys))
-            if not keys.keys and not stamp.generate_keys:
-                yield Fault("stamp.keys", f"no key to sign with: run `extauthz keys generate --keys {stamp.keys}`")
-            if keys.keys and all(key.algorithm != stamp.algorithm for key in keys.published(time.time())):
-                yield Fault(
-                    "stamp.algorithm", f"no {stamp.algorithm} key is in {stamp.keys}: set the algorithm of its keys"
-                )
-        except KeyDirectoryError as error:
-            yield Fault("stamp.keys", str(error))
+            self._grpc.start()
+        except DoorError:
+            self._http.drain()
+            self.telemetry.close()
+            raise
+        self.ready = True
+        _log.info(
+            "serving",
+            version=__version__,
+            grpc=[str(endpoint) for endpoint in self._grpc.endpoints],
+            http=[str(endpoint) for endpoint in self._http.endpoints],
+            gateways=len(settings.gateways),
+            tls=settings.tls is not None,
+            policy=self.authorizer.snapshot.version,
+        )
+        _settle_memory()
 
+    def _look_after(self) -> signal.Signals:
+        """Look at files and keys until a signal ends the service; returns which."""
+        self._watch.look(self.keys)
+        while True:
+            self._woken.wait(LOOK_SECONDS)
+            self._woken.clear()
+            while self._signals:
+                number = self._signals.pop(0)
+                if number != signal.SIGHUP:
+                    return signal.Signals(number)
+                self.reloader.reload()
+            self.reloader.look()
+            self._watch.look(self.keys)
 
-def serve(loaded: Loaded) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+    def _close(self, ended: signal.Signals) -> None:
+        drain_seconds = self._loaded.settings.server.drain_seconds
+        _log.info("stopping", signal=ended.name, drain_seconds=drain_seconds)
+        self.ready = False
+        self._grpc.leave()
+        began = time.monotonic()
+        self._answer_the_last(drain_seconds * FAREWELL_SHARE)
+        left = max(0.0, drain_seconds - (time.monotonic() - began))
+        # Both at once: what is under way at one has no less time for what is under way at the other.
+        closing = threading.Thread(target=self._http.drain, name="extauthz-http-drain")
+        closing.start()
+        self._grpc.drain(left)
+        closing.join()
+        self.telemetry.close()
+        _log.info("stopped")
 
-    Raises:
-        ServiceError: A file of the configuration cannot be used, or there is no key to sign with.
-        DoorError: A door cannot be opened.
-    """
-    settings = loaded.settings
-    _raise_file_limit()
-    for fault in loaded.notices:
-        _log.warning("note about the configuration", path=fault.path, note=fault.message)
-    for fault in loaded.incomplete:
-        _log.error("a gateway is incomplete", path=fault.path, note=fault.message)
-    stopped = threading.Event()
+    def _answer_the_last(self, longest: float) -> None:
+        """Go on answering until nobody asks any more, for `longest` seconds at most."""
+        end = time.monotonic() + longest
+        answered = -1
+        while (now := self.telemetry.tally.total) != answered and time.monotonic() < end:
+            answered = now
+            time.sleep(min(QUIET_SECONDS, longest))
 
-    received: list[int] = []
+    def _apply(self, loaded: Loaded) -> None:
+        """Put a configuration into force, between two requests; raises RefusedError and changes nothing."""
+        wanted = _keys_wanted(loaded)
+        try:
+            keys = self.keys if wanted == self._keys_of else open_keys(loaded)
+            snapshot = make_snapshot(loaded, keys)
+        except AssemblyError as error:
+            raise RefusedError(str(error)) from error
+        # The keys first: no stamp is signed by a key that the JWKS does not have.
+        self.keys, self._keys_of = keys, wanted
+        self.authorizer.snapshot = snapshot
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+    def _jwks(self) -> Jwks | None:
+        return self.keys.jwks() if self.keys is not None else None
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # Nothing is logged here: a signal that comes while a line is written must not try to write another.
-        received.append(number)
-        stopped.set()
-
-    try:
-        certificates = _certificates(loaded, settings.tls) if settings.tls is not None else None
-    except CertificateError as error:
-        raise ServiceError(f"tls: {error}") from error
-    narrower = (gateway.callers.principals for gateway in settings.gateways.values() if gateway.callers is not None)
-    keys = open_keys(loaded)
-    if keys is None:
-        _log.warning("stamping is off: the Gateway cannot tell who set its headers", path="stamp.enabled")
-    authorizer = Authorizer(make_snapshot(loaded, keys))
-    grpc_door = GrpcDoor(
-        authorizer.check,
-        authorizer.admits,
-        GrpcDoorSettings(
-            endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
-            certificates=certificates,
-            read_principals=bool(settings.callers.principals) or any(narrower),
-            most_calls=settings.server.max_concurrent,
-            most_message_bytes=settings.limits.message_bytes,
-        ),
-    )
-    http_door = HttpDoor(
-        authorizer,
-        HttpDoorSettings(
-            endpoints=tuple(map(Endpoint.parse, settings.listen.http)),
-            most_connections=settings.server.max_concurrent,
-            most_headers=settings.limits.headers,
-            most_head_bytes=settings.limits.message_bytes,
-            drain_seconds=settings.server.drain_seconds,
-            jwks=keys.jwks if keys is not None else None,
-        ),
-    )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    # Last the door with the health service: when it says that the service serves, every door does.
-    _open_http(http_door, named="http" in settings.listen.model_fields_set)
-    try:
-        grpc_door.start()
-    except DoorError:
-        http_door.drain()
-        raise
-    _log.info(
-        "serving",
-        version=__version__,
-        grpc=[str(endpoint) for endpoint in grpc_door.endpoints],
-        http=[str(endpoint) for endpoint in http_door.endpoints],
-        gateways=len(settings.gateways),
-        tls=certificates is not None,
-    )
-    _settle_memory()
-    _watch(keys, stopped)
-    _log.info("stopping", signal=signal.Signals(received[0]).name, drain_seconds=settings.server.drain_seconds)
-    # Both at once: what is under way at one has no less time for what is under way at the other.
-    closing = threading.Thread(target=http_door.drain, name="extauthz-http-drain")
-    closing.start()
-    grpc_door.drain(settings.server.drain_seconds)
-    closing.join()
-    _log.info("stopped")
+        self._signals.append(number)
+        self._woken.set()
 
 
-def _open_http(door: HttpDoor, *, named: bool) -> None:
-    """Open the HTTP doors; where nobody named their address, another server on the default one is no reason to end.
+class _KeyWatch:
+    """Looks at the key directory, and says what happens there."""
+
+    def __init__(self) -> None:
+        self._signing = ""
+        self._fault: str | None = None
+        self._seen: KeyDirectory | None = None
+
+    def look(self, keys: KeyDirectory | None) -> None:
+        """Read the directory again if it changed."""
+        if keys is None:
+            return
+        if keys.refresh() or keys is not self._seen:
+            self._seen = keys
+            for warning in keys.warnings():
+                _log.warning("stamp keys", note=warning)
+        if keys.fault != self._fault:
+            self._fault = keys.fault
+            if self._fault is not None:
+                _log.error("the stamp keys cannot be read again, the old ones are kept", error=self._fault)
+            else:
+                _log.info("the stamp keys can be read again")
+        active = keys.keys.active(time.time())
+        if active is not None and active.kid != self._signing:
+            self._signing = active.kid
+            _log.info("stamps are signed", kid=active.kid, algorithm=active.algorithm)
+
+
+def _keys_wanted(loaded: Loaded) -> tuple[object, ...]:
+    """Return what a directory of keys is opened by: while it stays the same, so does the directory."""
+    stamp = loaded.settings.stamp
+    return (stamp.enabled, loaded.path(stamp.keys), seconds(stamp.lifetime))
+
+
+def _open_unless_default(door: HttpDoor, name: str, *, named: bool) -> None:
+    """Open a door; where nobody named its address, another server on the default one is no reason to end.
 
     Raises:
         DoorError: An address that the file or the command line names cannot be listened on.
@@ -218,8 +254,8 @@ def _open_http(door: HttpDoor, *, named: bool) -> None:
         door.start()
     except DoorError as error:
         if named:
-            raise DoorError(f"listen.http (or --http): {error}") from error
-        _log.error("the HTTP doors and the JWKS stay closed: name an address under listen.http", error=str(error))
+            raise DoorError(f"listen.{name} (or --{name}): {error}") from error
+        _log.error(f"this door stays closed: name an address under listen.{name}", door=name, error=str(error))
 
 
 def _raise_file_limit() -> None:
@@ -239,40 +275,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
-
-
-def _watch(keys: KeyDirectory | None, stopped: threading.Event) -> None:
-    """Wait until the service is told to stop; look at the key directory meanwhile."""
-    if keys is None:
-        stopped.wait()
-        return
-    signing, fault = "", None
-    _warn_of(keys)
-    while True:
-        active = keys.keys.active(time.time())
-        if active is not None and active.kid != signing:
-            signing = active.kid
-            _log.info("stamps are signed", kid=signing, algorithm=active.algorithm)
-        if stopped.wait(KEYS_LOOK_SECONDS):
-            return
-        if keys.refresh():
-            _warn_of(keys)
-        if keys.fault != fault:
-            fault = keys.fault
-            if fault is not None:
-                _log.error("the stamp keys cannot be read again, the old ones are kept", error=fault)
-            else:
-                _log.info("the stamp keys can be read again")
-
-
-def _warn_of(keys: KeyDirectory) -> None:
-    for warning in keys.warnings():
-        _log.warning("stamp keys", note=warning)
-
-
-def _certificates(loaded: Loaded, tls: Tls) -> Certificates:
-    return Certificates(
-        loaded.path(tls.certificate),
-        loaded.path(tls.private_key),
-        loaded.path(tls.client_ca) if tls.client_ca is not None else None,
-    )

@@ -19,7 +19,7 @@ def command(ctx: click.Context, config_file: Path, output_format: str) -> None:
     a gateway is incomplete and denies everything, or a file it names cannot be used. 2: it cannot be used.
     """
     loaded = load_config(config_file)
-    from extauthz.service import file_faults  # noqa: PLC0415 - help must be quick
+    from extauthz.assembly import file_faults  # noqa: PLC0415 - help must be quick
 
     errors = (*loaded.incomplete, *file_faults(loaded))
     count = len(loaded.settings.gateways)

@@ -108,9 +108,13 @@ class GrpcDoor:
         self._server.start()
         self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    def drain(self, seconds: float) -> None:
-        """Say that the service is going, answer what is under way for at most `seconds`, and close."""
+    def leave(self) -> None:
+        """Say that the service is going: whoever checks its health stops asking. It still answers."""
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    def drain(self, seconds: float) -> None:
+        """Take no more calls, answer what is under way for at most `seconds`, and close."""
+        self.leave()
         self._server.stop(seconds).wait()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._remove_sockets()

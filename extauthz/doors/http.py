@@ -47,7 +47,7 @@ class HttpDoorSettings:
         most_headers: Distinct header names in one request, as the policy has it.
         most_head_bytes: The request line and all headers of one request; HEAD_BYTES at most.
         drain_seconds: Time for what is under way when the door is closed.
-        jwks: Returns the public keys of the moment; None while nothing is signed.
+        jwks: Returns the public keys of the moment; None from it, or in its place, while nothing is signed.
     """
 
     endpoints: Sequence[Endpoint]
@@ -55,7 +55,7 @@ class HttpDoorSettings:
     most_headers: int
     most_head_bytes: int
     drain_seconds: int
-    jwks: Callable[[], Jwks] | None = None
+    jwks: Callable[[], Jwks | None] | None = None
 
 
 class HttpDoor:
@@ -135,7 +135,7 @@ class HttpDoor:
 class _Application:
     """The paths, as an ASGI application."""
 
-    def __init__(self, forwarder: Forwarder, jwks: Callable[[], Jwks] | None) -> None:
+    def __init__(self, forwarder: Forwarder, jwks: Callable[[], Jwks | None] | None) -> None:
         self._forwarder: Final = forwarder
         self._jwks: Final = jwks
 
@@ -157,9 +157,9 @@ class _Application:
     def _public_keys(self, message: HttpMessage) -> HttpAnswer:
         if message.method not in _READABLE:
             return _told(405, "method_not_allowed", (b"allow", b"GET, HEAD"))
-        if self._jwks is None:
+        jwks = self._jwks() if self._jwks is not None else None
+        if jwks is None:
             return _told(404, "stamps_are_off")
-        jwks = self._jwks()
         headers = [(name.encode(), value.encode()) for name, value in jwks.headers()]
         wanted = b",".join(value for name, value in message.headers if name == b"if-none-match")
         if jwks.not_modified(wanted.decode("latin-1")):

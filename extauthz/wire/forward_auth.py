@@ -115,6 +115,13 @@ def is_door(target: bytes) -> bool:
     return target.startswith(DOORS) and target[len(DOORS) : len(DOORS) + 1] in {b"", b"/", b"?"}
 
 
+def dialect_of(target: bytes) -> str | None:
+    """Return the dialect that a request target names, None where it names none that there is."""
+    named = target.split(b"/", 3)[2:3]
+    dialect = named[0].decode("latin-1") if named else ""
+    return dialect if dialect in DIALECTS else None
+
+
 def _door(target: bytes) -> _Door | None:
     """Read /forward-auth/DIALECT/GATEWAY from the raw target: nothing is decoded, resolved or cleaned first.
 

@@ -11,7 +11,7 @@ from bench.measuring import Call, Figure, microseconds
 from bench.messages import message
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
-from extauthz.service import make_snapshot
+from extauthz.assembly import make_snapshot
 from extauthz.wire.pb import check_pb2 as pb
 
 

@@ -19,7 +19,7 @@ from extauthz.core.decision import Allow
 from extauthz.core.request import Caller
 from extauthz.gateway import StampVerifier
 from extauthz.gateway.verifier import MAX_VERIFIED_STAMPS
-from extauthz.service import make_snapshot, open_keys
+from extauthz.assembly import make_snapshot, open_keys
 from extauthz.wire import envoy
 from extauthz.wire.pb import check_pb2 as pb
 

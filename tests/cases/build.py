@@ -15,7 +15,7 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
-from extauthz.service import make_snapshot
+from extauthz.assembly import make_snapshot
 
 LOOPBACK = Caller(parse_address("127.0.0.1"))
 UNIX = Caller(None, unix=True)

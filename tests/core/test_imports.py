@@ -33,8 +33,11 @@ LAYERS: dict[str, set[str]] = {
     "logs": set(),
     "explaining": {"core"},
     "authorizer": {"core", "wire"},
+    "telemetry": {"core"},
     "doors": {"core", "wire", "config", "stamp", "authorizer"},
-    "service": {"core", "wire", "config", "stamp", "doors", "authorizer", "logs"},
+    "assembly": {"core", "wire", "config", "stamp", "doors", "authorizer"},
+    "reload": {"config"},
+    "service": {"core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry"},
 }
 # Parts that put the others together, and that none of the above may import.
 ABOVE = {"cli", "demo"}

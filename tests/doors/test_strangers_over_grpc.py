@@ -49,4 +49,4 @@ def test_a_second_service_that_names_no_http_address_serves_without_its_http_doo
         log = tmp_path / "log"
         with running(argv, log=log) as program:
             wait_until(lambda: '"event": "serving"' in program.log_text(), "the service serves")
-            assert "the HTTP doors and the JWKS stay closed" in program.log_text()
+            assert "this door stays closed: name an address under listen.http" in program.log_text()

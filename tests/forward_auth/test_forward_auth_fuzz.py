@@ -10,7 +10,7 @@ from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.core.address import Address
 from extauthz.core.request import Caller
-from extauthz.service import make_snapshot
+from extauthz.assembly import make_snapshot
 from extauthz.wire.forward_auth import DIALECTS, HttpMessage, decode, is_door
 from forward_auth.opening import USER, gateway
 

@@ -20,7 +20,7 @@ from extauthz.core.address import Address
 from extauthz.core.request import Caller
 from extauthz.doors.endpoints import DoorError
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
-from extauthz.service import make_snapshot
+from extauthz.assembly import make_snapshot
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import DIALECTS, QUESTIONS, Asked, ask
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told

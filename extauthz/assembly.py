@@ -1,0 +1,142 @@
+"""What is in force, made from a checked configuration and its keys. No server, no thread, no signal.
+
+`service.py` runs what is made here, `reload.py` makes it again, tests make it for themselves.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+
+from extauthz.authorizer import Snapshot
+from extauthz.config.compile import compile_policy
+from extauthz.config.faults import Fault
+from extauthz.config.load import Loaded
+from extauthz.config.schema import Settings
+from extauthz.config.values import seconds
+from extauthz.core.text import fold, trim
+from extauthz.doors.certificates import CertificateError, Certificates
+from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
+from extauthz.stamp.keys import load as load_keys
+from extauthz.stamp.keyset import Schedule
+from extauthz.stamp.signer import Stamper
+from extauthz.wire.answer import AnswerBuilder
+
+_log: Final = structlog.get_logger()
+
+# Of a version: enough to tell two configurations apart, and short enough for a log line.
+VERSION_CHARACTERS: Final = 12
+# What says nothing about a decision or its answer: replicas that differ in it alone decide alike.
+_APART: Final = {"listen", "server", "tls", "decision_log", "admin", "accepted"}
+
+
+class AssemblyError(Exception):
+    """The service cannot be put together; the text says why and what to do."""
+
+
+def open_keys(loaded: Loaded) -> KeyDirectory | None:
+    """Open the directory of stamp keys, making the first key where the configuration says so; None without stamps.
+
+    Raises:
+        AssemblyError: There is no key, or one that cannot be used.
+    """
+    stamp = loaded.settings.stamp
+    if not stamp.enabled:
+        return None
+    folder = loaded.path(stamp.keys)
+    schedule = Schedule(lifetime=int(seconds(stamp.lifetime)))
+    try:
+        made = generate(folder, stamp.algorithm, schedule) if stamp.generate_keys else None
+        if made is not None:
+            _log.info("made the first stamp key", kid=made.kid, file=str(folder / made.file))
+        return KeyDirectory(folder, schedule)
+    except KeyDirectoryError as error:
+        raise AssemblyError(str(error)) from error
+
+
+def make_stamper(loaded: Loaded, keys: KeyDirectory) -> Stamper:
+    """Make what signs, from a checked configuration and its keys.
+
+    Raises:
+        AssemblyError: No key is of the configured algorithm.
+    """
+    stamp = loaded.settings.stamp
+    try:
+        return Stamper(
+            keys,
+            issuer=stamp.issuer,
+            algorithm=stamp.algorithm,
+            lifetime=int(seconds(stamp.lifetime)),
+            bind=stamp.bind,
+            reuse=seconds(stamp.reuse),
+        )
+    except KeyDirectoryError as error:
+        raise AssemblyError(f"{loaded.path(stamp.keys)}: {error}") from error
+
+
+def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
+    """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
+
+    Raises:
+        AssemblyError: No key is of the configured algorithm.
+    """
+    settings = loaded.settings
+    names = {
+        "user": settings.headers.user,
+        "gateway": settings.headers.gateway,
+        "decision": settings.headers.decision,
+        "stamp": settings.headers.stamp,
+    }
+    answers = AnswerBuilder(
+        {key: fold(trim(name)) for key, name in names.items()},
+        body=settings.denial.body,
+        show_reason=settings.denial.reason,
+        reuses_stamps=seconds(settings.stamp.reuse) > 0,
+    )
+    stamper = make_stamper(loaded, keys) if keys is not None else None
+    return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper, version=version_of(settings))
+
+
+def version_of(settings: Settings) -> str:
+    """Return the version of a configuration: a digest of all that a decision or its answer depends on."""
+    text = settings.model_dump_json(exclude=_APART)
+    return hashlib.sha256(text.encode()).hexdigest()[:VERSION_CHARACTERS]
+
+
+def file_faults(loaded: Loaded) -> Iterator[Fault]:
+    """Yield what is wrong with the files that the configuration names."""
+    if loaded.settings.tls is not None:
+        try:
+            open_certificates(loaded)
+        except CertificateError as error:
+            yield Fault("tls", str(error))
+    stamp = loaded.settings.stamp
+    if stamp.enabled:
+        try:
+            keys = load_keys(loaded.path(stamp.keys))
+            if not keys.keys and not stamp.generate_keys:
+                yield Fault("stamp.keys", f"no key to sign with: run `extauthz keys generate --keys {stamp.keys}`")
+            if keys.keys and all(key.algorithm != stamp.algorithm for key in keys.published(time.time())):
+                yield Fault(
+                    "stamp.algorithm", f"no {stamp.algorithm} key is in {stamp.keys}: set the algorithm of its keys"
+                )
+        except KeyDirectoryError as error:
+            yield Fault("stamp.keys", str(error))
+
+
+def open_certificates(loaded: Loaded) -> Certificates | None:
+    """Read the server's certificates; None where the configuration has none.
+
+    Raises:
+        CertificateError: They cannot be used.
+    """
+    tls = loaded.settings.tls
+    if tls is None:
+        return None
+    return Certificates(
+        loaded.path(tls.certificate),
+        loaded.path(tls.private_key),
+        loaded.path(tls.client_ca) if tls.client_ca is not None else None,
+    )
