@@ -26,6 +26,7 @@ from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.telemetry.telemetry import Telemetry
+from extauthz.view import View
 
 _log: Final = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Service:
         reloader: What reads the configuration again.
         keys: The stamp keys; None while stamping is off.
         ready: It serves, and does not go.
+        view: All of this, for those who only look.
     """
 
     def __init__(self, file: Path, loaded: Loaded, read: Callable[[], Loaded]) -> None:
@@ -70,6 +72,14 @@ class Service:
         self.telemetry: Final = Telemetry()
         self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys), self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
+        self.view: Final = View(
+            started=time.time(),
+            ready=lambda: self.ready,
+            snapshot=lambda: self.authorizer.snapshot,
+            reloads=lambda: self.reloader.status,
+            keys=lambda: self.keys,
+            telemetry=self.telemetry,
+        )
         self._loaded: Final = loaded
         self._watch: Final = _KeyWatch()
         self._signals: Final[list[int]] = []

@@ -37,7 +37,10 @@ LAYERS: dict[str, set[str]] = {
     "doors": {"core", "wire", "config", "stamp", "authorizer"},
     "assembly": {"core", "wire", "config", "stamp", "doors", "authorizer"},
     "reload": {"config"},
-    "service": {"core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry"},
+    "view": {"authorizer", "reload", "stamp", "telemetry"},
+    "service": {
+        *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
+    },
 }
 # Parts that put the others together, and that none of the above may import.
 ABOVE = {"cli", "demo"}

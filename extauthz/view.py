@@ -1,0 +1,30 @@
+"""What the admin address may look at of a running service: a view, from which nothing can be changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from extauthz.authorizer import Snapshot
+from extauthz.reload import ReloadStatus
+from extauthz.stamp.keys import KeyDirectory
+from extauthz.telemetry.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A running service, seen from outside. Each callable returns what holds at this moment, and never raises.
+
+    Attributes:
+        started: When the process was started, in Unix seconds.
+        ready: Whether it serves and does not go.
+        snapshot: What decides.
+        reloads: The configuration in force, and what came of the last attempt to change it.
+        keys: The stamp keys; None while stamping is off.
+        telemetry: The counts, and what was dropped.
+    """
+
+    started: float
+    ready: Callable[[], bool]
+    snapshot: Callable[[], Snapshot]
+    reloads: Callable[[], ReloadStatus]
+    keys: Callable[[], KeyDirectory | None]
+    telemetry: Telemetry
