@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "openclaw": set(),
     "migrate": {"core", "config", "proxies", "openclaw"},
     "logs": set(),
-    "explaining": {"core"},
+    "explaining": {"core", "wire"},
     "authorizer": {"core", "wire"},
     "telemetry": {"core"},
     "doors": {"core", "wire", "config", "stamp", "authorizer"},

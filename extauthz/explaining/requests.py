@@ -1,10 +1,10 @@
-"""From a request as an operator writes it down to its explanation: what `explain` prints, and later the console."""
+"""From a request as an operator writes it down to its explanation: what `explain` prints, and the console."""
 
 from typing import Any, TypedDict
 
 from extauthz.core.address import Address, AddressSet, Network, parse_address
 from extauthz.core.decision import Allow, Deny, Shadowed
-from extauthz.core.explain import explain
+from extauthz.core.explain import Explanation, explain
 from extauthz.core.policy import Callers, Gateway, Policy
 from extauthz.core.request import Caller, Headers, Request
 
@@ -44,8 +44,11 @@ def explain_request(policy: Policy, line: dict[str, Any]) -> Explained:
     Raises:
         ValueError: A key is unknown or has the wrong type; the text says which.
     """
-    request = _request(policy, line)
-    explanation = explain(policy, request)
+    return told(explain(policy, _request(policy, line)), line.get("id"))
+
+
+def told(explanation: Explanation, request_id: Any = None) -> Explained:
+    """Return an explanation as it is printed."""
     decision = explanation.decision
     hint = explanation.hint
     if isinstance(decision, Shadowed):
@@ -53,7 +56,7 @@ def explain_request(policy: Policy, line: dict[str, Any]) -> Explained:
         decision = decision.denial
     denied = decision if isinstance(decision, Deny) else None
     return {
-        "id": line.get("id"),
+        "id": request_id,
         "gateway": decision.gateway.id if decision.gateway is not None else None,
         "allowed": denied is None,
         "reason": denied.reason.code if denied is not None else None,
@@ -115,19 +118,36 @@ def _headers(found: Any) -> Headers:
 
 
 def _caller(policy: Policy, gateway: Gateway | None, given: str | None, peer: str) -> Caller:
-    principals = policy.callers.principals
-    if gateway is not None and gateway.callers is not None:
-        principals |= gateway.callers.principals
-    if given is not None:
-        if given == "unix":
-            return Caller(None, unix=True, principals=principals)
-        address = parse_address(given)
-        if address is None:
-            raise ValueError(f"'caller' must be an IP address or unix, not {given!r}")
-        return Caller(address, principals=principals)
-    if gateway is not None and gateway.peer_is_caller:
-        return Caller(parse_address(peer), principals=principals)
-    return _admitted(policy, gateway, principals)
+    if given is None and gateway is not None and gateway.peer_is_caller:
+        return Caller(parse_address(peer), principals=_principals(policy, gateway))
+    return read_caller(policy, gateway, given)
+
+
+def read_caller(policy: Policy, gateway: Gateway | None, given: str | None) -> Caller:
+    """Return who asks, with every certificate that is wanted; without a word about it, one that may ask.
+
+    Args:
+        policy: The policy in force.
+        gateway: The gateway that is asked for, if there is one.
+        given: An IP address or `unix`; None for any that `callers` admits.
+
+    Raises:
+        ValueError: `given` is neither.
+    """
+    principals = _principals(policy, gateway)
+    if given is None:
+        return _admitted(policy, gateway, principals)
+    if given == "unix":
+        return Caller(None, unix=True, principals=principals)
+    address = parse_address(given)
+    if address is None:
+        raise ValueError(f"'caller' must be an IP address or unix, not {given!r}")
+    return Caller(address, principals=principals)
+
+
+def _principals(policy: Policy, gateway: Gateway | None) -> frozenset[str]:
+    own = gateway.callers.principals if gateway is not None and gateway.callers is not None else frozenset()
+    return policy.callers.principals | own
 
 
 def _admitted(policy: Policy, gateway: Gateway | None, principals: frozenset[str]) -> Caller:
