@@ -22,6 +22,7 @@ from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.endpoints import DoorError
 from extauthz.doors.envoy_grpc import GrpcDoor, GrpcDoorSettings
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
+from extauthz.notify import Notifier
 from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
@@ -32,6 +33,10 @@ _log: Final = structlog.get_logger()
 
 # How often configuration and keys are looked at: well below the time for which a new key is only published.
 LOOK_SECONDS: Final = 1.0
+
+# The service is taken for dead, and systemd's watchdog is fed no longer, when nothing was looked at for so long: as
+# long as the largest configuration takes to be read, several times over.
+LOST_SECONDS: Final = 60.0
 
 # After it said that it goes, the service still answers while it is still asked: a proxy that hears of it by health
 # checks needs some of these. It ends when nobody has asked for so long, at the latest after this share of the drain.
@@ -82,6 +87,8 @@ class Service:
         )
         self._loaded: Final = loaded
         self._watch: Final = _KeyWatch()
+        self._notifier: Final = Notifier.from_environment()
+        self._looked = time.monotonic()
         self._signals: Final[list[int]] = []
         self._woken: Final = threading.Event()
         try:
@@ -160,6 +167,25 @@ class Service:
             policy=self.authorizer.snapshot.version,
         )
         _settle_memory()
+        self._notifier.ready(self._status_line())
+        self._notifier.feed_watchdog(self._is_alive)
+
+    def _status_line(self) -> str:
+        status = self.reloader.status
+        refused = "; the new configuration is refused, see the log" if status.faults else ""
+        count = len(status.loaded.settings.gateways)
+        return f"serving {count} {'gateway' if count == 1 else 'gateways'}{refused}"
+
+    def _is_alive(self) -> bool:
+        """Tell whether the doors' threads run and the files are looked at."""
+        return self._http.is_alive() and time.monotonic() - self._looked < LOST_SECONDS
+
+    def _reload(self, reread: Callable[[], object]) -> None:
+        """Read again what changed, and let systemd know how it went."""
+        before = self.reloader.status
+        reread()
+        if self.reloader.status is not before:
+            self._notifier.status(self._status_line())
 
     def _look_after(self) -> signal.Signals:
         """Look at files and keys until a signal ends the service; returns which."""
@@ -171,14 +197,18 @@ class Service:
                 number = self._signals.pop(0)
                 if number != signal.SIGHUP:
                     return signal.Signals(number)
-                self.reloader.reload()
-            self.reloader.look()
+                self._notifier.reloading()
+                self._reload(self.reloader.reload)
+                self._notifier.ready(self._status_line())
+            self._reload(self.reloader.look)
             self._watch.look(self.keys)
+            self._looked = time.monotonic()
 
     def _close(self, ended: signal.Signals) -> None:
         drain_seconds = self._loaded.settings.server.drain_seconds
         _log.info("stopping", signal=ended.name, drain_seconds=drain_seconds)
         self.ready = False
+        self._notifier.stopping("draining")
         self._grpc.leave()
         began = time.monotonic()
         self._answer_the_last(drain_seconds * FAREWELL_SHARE)

@@ -30,7 +30,9 @@ LAYERS: dict[str, set[str]] = {
     "config": {"core", "stamp"},
     "openclaw": set(),
     "migrate": {"core", "config", "proxies", "openclaw"},
+    "audit": {"core", "config", "stamp", "openclaw"},
     "logs": set(),
+    "notify": set(),
     "explaining": {"core", "wire"},
     "authorizer": {"core", "wire"},
     "telemetry": {"core"},
@@ -40,6 +42,7 @@ LAYERS: dict[str, set[str]] = {
     "view": {"authorizer", "reload", "stamp", "telemetry"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
+        "notify",
     },
 }
 # Parts that put the others together, and that none of the above may import.

@@ -23,7 +23,7 @@ def test_service_tells_when_it_is_ready_reloads_lives_and_stops(tmp_path: Path) 
     with listening(tmp_path / "notify.sock") as systemd:
         env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "500000"}
         with running(argv, log=tmp_path / "log", cwd=tmp_path, env=env) as program:
-            assert told(systemd, "READY")["STATUS"] == "serving 1 gateways"
+            assert told(systemd, "READY")["STATUS"] == "serving 1 gateway"
             assert told(systemd, "WATCHDOG") == {"WATCHDOG": "1"}
             file = tmp_path / "extauthz.yaml"
             file.write_text(text_of({"gateways": {"g": gateway(), "h": gateway()}}), encoding="utf-8")
