@@ -83,7 +83,11 @@ def read(config_file: Path, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         click.UsageError: The file and the options do not go together.
     """
-    settings = load_noting(config_file).settings
+    return of_file(load_noting(config_file).settings, given)
+
+
+def of_file(settings: Settings, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same as `read`, from a file that was read already."""
     from extauthz.proxies.from_config import (  # noqa: PLC0415 - help must be quick
         required_headers,
         stamped_headers,
