@@ -11,11 +11,14 @@ from extauthz import __version__
 _COMMANDS: Final = {
     "serve": "serve",
     "check": "check",
+    "audit": "audit",
     "explain": "explain",
     "config": "config",
     "keys": "keys",
     "verify": "verify",
     "proxy-config": "proxy_config",
+    "migrate": "migrate",
+    "probe": "probe",
     "gateway": "gateway",
     "demo": "demo",
 }
