@@ -1,17 +1,35 @@
-"""`extauthz explain`: why is a request allowed or denied? By the code that decides, step by step."""
+"""`extauthz explain`: why is a request allowed or denied? By the code that decides, step by step.
+
+Reads options and dispatches: what is explained is extauthz.explaining's, how it is printed the modules' beside this.
+"""
+
+from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from extauthz.cli.options import EXIT_REFUSED, config_option, format_option, load_config
+from extauthz.cli.options import EXIT_REFUSED, EXIT_USAGE, UnusableError, config_option, format_option, load_config
 
 if TYPE_CHECKING:
-    from extauthz.explaining import Explained
+    from collections.abc import Iterable
+
+    from extauthz.config.load import Loaded
+
+# A CheckRequest over `limits.messageBytes` is told as such; what is longer than this is not even looked at.
+_LARGEST_CAPTURE_BYTES: Final = 64 << 20
+
+# The ways to say what is to be explained, other than by the options of one request.
+_SOURCES: Final = {
+    "requests": "--requests",
+    "check_request": "--check-request",
+    "access_log": "--access-log",
+    "replayed": "--replay",
+}
+_ONE_REQUEST: Final = {"gateway": "--gateway", "peer": "--peer", "headers": "--header", "host": "--host"}
 
 
 @click.command("explain")
@@ -25,74 +43,212 @@ if TYPE_CHECKING:
 @click.option("--caller", help="Who asks: an address, or unix. Without it, one that `callers` admits.")
 @click.option(
     "--requests",
-    "requests_file",
-    type=click.File("r", encoding="utf-8"),
-    help="Explain each line of a JSONL file instead; - reads standard input.",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Explain each line of a JSONL file instead.",
+)
+@click.option(
+    "--check-request",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Explain a captured CheckRequest instead: in binary, or as protobuf JSON.",
+)
+@click.option(
+    "--access-log",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Explain what was denied in Envoy's access log instead (docs/envoy.md).",
+)
+@click.option(
+    "--replay",
+    "replayed",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Decide a whole decision log again under the present file, and report what would change.",
+)
+@click.option(
+    "--before",
+    "before_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --replay: the configuration file when the log was written. It tells what the log leaves open.",
+)
+@click.option(
+    "--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="With --replay: rows in each table."
 )
 @format_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917 - one parameter per option
+def command(
     ctx: click.Context,
+    /,
     config_file: Path,
-    gateway: str | None,
-    peer: str | None,
-    headers: tuple[str, ...],
-    method: str,
-    host: str,
-    path: str,
-    caller: str | None,
-    requests_file: TextIO | None,
+    before_file: Path | None,
+    top: int,
     output_format: str,
+    **given: Any,
 ) -> None:
     """Explain the decision about a request, step by step.
 
-    A denial comes with what to do about it.
+    A denial comes with what to do about it. Each FILE may be - for standard input, and may be gzipped if it has lines.
 
     \b
-    One request:
+    One request, written down or captured:
       extauthz explain --gateway openclaw --peer 10.0.0.7 -H 'x-forwarded-user: nick@example.com'
+      extauthz explain --check-request captured.json
     \b
-    A file with one request per line, {"id", "gateway", "peer", "headers", "method", "host", "path"}:
+    A file with one request per line, {"id", "gateway", "peer", "headers", "method", "host", "path", "caller"}:
       extauthz explain --requests requests.jsonl --format json
+    \b
+    Who refused what, and why, from the access log of the Envoy in front:
+      extauthz explain --access-log envoy.jsonl
+    \b
+    What would change if this file were in force:
+      extauthz explain --config new.yaml --before extauthz.yaml --replay decisions.jsonl
 
-    Exit status 0: every request is allowed. 1: one at least is denied. 2: bad usage or configuration.
+    Exit status 0: every request is allowed; with --replay, nothing changes. 1: one at least is denied; with --replay,
+    something changes or cannot be told. 2: bad usage or configuration, or a line that cannot be read (which --replay
+    only reports).
     """  # noqa: D301 - click wants the character, not a backslash
-    if requests_file is not None and (peer or headers or gateway or host or caller):
-        raise click.UsageError(
-            "--requests has the requests: leave out --gateway, --peer, --header, --host and --caller"
-        )
+    source = _source(given)
+    if source != "replayed" and before_file is not None:
+        raise click.UsageError("--before goes with --replay")
     loaded = load_config(config_file)
+    if source == "replayed":
+        from extauthz.cli.explain_replay import run  # noqa: PLC0415 - help must be quick
+
+        before = load_config(before_file) if before_file is not None else None
+        file: BinaryIO = given["replayed"]
+        ctx.exit(run(loaded, before, file, top=top, output_format=output_format))
+    elif source == "access_log":
+        ctx.exit(_explain_access_log(loaded, given["access_log"], output_format))
+    elif source == "check_request":
+        ctx.exit(_explain_captured(loaded, given["check_request"], given["caller"], output_format))
+    elif source == "requests":
+        ctx.exit(_explain_requests(loaded, given["requests"], output_format))
+    else:
+        ctx.exit(_explain_one(loaded, given, output_format))
+
+
+def _source(given: dict[str, Any]) -> str | None:
+    """Return which way was chosen to say what is to be explained; None for the options of one request.
+
+    Raises:
+        click.UsageError: Several were.
+    """
+    chosen = [source for source in _SOURCES if given[source] is not None]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(_SOURCES[one] for one in chosen)}: only one of them at a time")
+    if not chosen:
+        return None
+    (source,) = chosen
+    beside = {**_ONE_REQUEST, **({} if source == "check_request" else {"caller": "--caller"})}
+    found = [option for key, option in beside.items() if given[key]]
+    if found:
+        raise click.UsageError(f"{_SOURCES[source]} has what is explained: leave out {', '.join(found)}")
+    return source
+
+
+def _explain_one(loaded: Loaded, given: dict[str, Any], output_format: str) -> int:
     from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining import explain_request  # noqa: PLC0415
 
-    policy = compile_policy(loaded)
-    lines: Iterable[dict[str, Any]]
-    if requests_file is not None:
-        lines = _read(requests_file)
+    keys = ("gateway", "peer", "method", "host", "path", "caller")
+    line = {**{key: given[key] for key in keys}, "headers": _parse_headers(given["headers"])}
+    try:
+        explained = explain_request(compile_policy(loaded), line)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return _print_explained(explained, output_format)
+
+
+def _explain_captured(loaded: Loaded, file: BinaryIO, caller: str | None, output_format: str) -> int:
+    from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
+    from extauthz.explaining.captured import CapturedError, explain_captured  # noqa: PLC0415
+
+    data = file.read(_LARGEST_CAPTURE_BYTES + 1)
+    if len(data) > _LARGEST_CAPTURE_BYTES:
+        raise UnusableError(f"{file.name} is larger than {_LARGEST_CAPTURE_BYTES} bytes: no CheckRequest is")
+    longest = loaded.settings.limits.message_bytes
+    try:
+        explained = explain_captured(compile_policy(loaded), data, caller=caller, longest_message=longest)
+    except CapturedError as error:
+        raise UnusableError(f"{file.name}: {error}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return _print_explained(explained, output_format)
+
+
+def _print_explained(explained: Any, output_format: str, *, first: bool = True) -> int:
+    from extauthz.cli.explain_text import echo, show_explained  # noqa: PLC0415 - help must be quick
+
+    if output_format == "json":
+        echo(json.dumps(explained, ensure_ascii=False))
     else:
-        lines = [
-            {
-                "gateway": gateway,
-                "peer": peer,
-                "headers": _parse_headers(headers),
-                "method": method,
-                "host": host,
-                "path": path,
-                "caller": caller,
-            }
-        ]
-    denied = False
-    for number, line in enumerate(lines, 1):
+        show_explained(explained, first=first)
+    return 0 if explained["allowed"] else EXIT_REFUSED
+
+
+def _explain_requests(loaded: Loaded, file: BinaryIO, output_format: str) -> int:
+    from extauthz.cli.explain_input import watched  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_text import echo_unreadable  # noqa: PLC0415
+    from extauthz.config.compile import compile_policy  # noqa: PLC0415
+    from extauthz.explaining import explain_request  # noqa: PLC0415
+    from extauthz.explaining.lines import read_lines  # noqa: PLC0415
+
+    policy = compile_policy(loaded)
+    status, first = 0, True
+    for line in watched(read_lines(file), file, "explaining", prints=True):
+        fault, explained = line.fault, None
+        if line.data is not None:
+            try:
+                explained = explain_request(policy, line.data)
+            except ValueError as error:
+                fault = f"cannot be explained: {error}"
+        if explained is None:
+            # What can be read is explained all the same, and that something could not is told by the status.
+            echo_unreadable(line.number, fault)
+            status = EXIT_USAGE
+            continue
+        status = max(status, _print_explained(explained, output_format, first=first))
+        first = False
+    return status
+
+
+def _explain_access_log(loaded: Loaded, file: BinaryIO, output_format: str) -> int:
+    from extauthz.cli.explain_input import watched  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_text import echo, echo_unreadable, show_incident  # noqa: PLC0415
+    from extauthz.config.compile import compile_policy  # noqa: PLC0415
+    from extauthz.explaining.access_log import NoAccessLogError, explain_access, is_denial  # noqa: PLC0415
+    from extauthz.explaining.lines import read_lines  # noqa: PLC0415
+
+    policy = compile_policy(loaded)
+    status, first, ended = 0, True, Counter[str]()
+    for line in watched(read_lines(file), file, "explaining", prints=True):
+        if line.data is None and line.begins != "{":
+            ended["other lines"] += 1  # Envoy's own log often goes to the same place
+            continue
         try:
-            explained = explain_request(policy, line)
-        except ValueError as error:
-            raise click.UsageError(f"request {number}: {error}") from error
-        denied |= not explained["allowed"]
+            if line.data is None:
+                raise NoAccessLogError(line.fault)  # noqa: TRY301 - told as any other line that is none
+            incident = explain_access(policy, line.number, line.data)
+        except NoAccessLogError as error:
+            echo_unreadable(line.number, str(error))
+            status = EXIT_USAGE
+            continue
+        ended[incident["by"]] += 1
+        if not is_denial(incident):
+            continue
+        status = max(status, EXIT_REFUSED)
         if output_format == "json":
-            _echo(json.dumps(explained, ensure_ascii=False))
+            echo(json.dumps(incident, ensure_ascii=False))
         else:
-            _show(explained, first=number == 1)
-    ctx.exit(EXIT_REFUSED if denied else 0)
+            show_incident(incident, first=first)
+        first = False
+    if output_format == "text":
+        refused = ", ".join(f"{number} by {by}" for by, number in ended.most_common() if by != "other lines")
+        others = f"; {ended['other lines']} lines are no JSON" if ended["other lines"] else ""
+        echo(f"{'' if first else chr(10)}requests ended: {refused or 'none'}{others}")
+    return status
 
 
 def _parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -105,60 +261,3 @@ def _parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:
         # What a server takes off (RFC 9112, section 5.1), and no more: the rules decide about the rest.
         headers.setdefault(name.strip(" \t"), []).append(value.strip(" \t"))
     return headers
-
-
-def _read(file: TextIO) -> Iterator[dict[str, Any]]:
-    """Read one request per line, with a progress bar where someone looks on and the output is elsewhere."""
-    lines: Iterable[str] = _decoded(file)
-    if sys.stderr.isatty() and not sys.stdout.isatty() and file is not sys.stdin:
-        texts = list(lines)
-        with click.progressbar(texts, label="explaining", file=sys.stderr) as bar:
-            yield from _parse(bar)
-        return
-    yield from _parse(lines)
-
-
-def _parse(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except RecursionError as error:
-            raise click.UsageError(f"line {number} is nested too deeply: write one request per line") from error
-        except ValueError as error:
-            raise click.UsageError(f"line {number} is no JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise click.UsageError(f"line {number} is no JSON object: write one request per line")
-        yield found
-
-
-def _decoded(lines: Iterable[str]) -> Iterator[str]:
-    try:
-        yield from lines
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"the requests are no UTF-8: {error.reason}") from error
-
-
-def _echo(text: str) -> None:
-    """Write text that may hold what no output can carry, a lone surrogate, as JSON and Python would write it."""
-    click.echo(text.encode(errors="backslashreplace").decode())
-
-
-def _show(explained: "Explained", *, first: bool) -> None:
-    if not first:
-        click.echo()
-    if explained["id"] is not None:
-        name = str(explained["id"])
-        click.echo(click.style(f"request {name if name.isprintable() else ascii(name)}", bold=True))
-    width = max(len(step["step"]) for step in explained["steps"])
-    for step in explained["steps"]:
-        mark = click.style("passed", fg="green") if step["passed"] else click.style("failed", fg="red")
-        click.echo(f"  {mark}  {step['step']:<{width}}  {step['detail']}")
-    where = f"gateway {explained['gateway']}" if explained["gateway"] else "no gateway"
-    if explained["allowed"]:
-        click.echo(f"{click.style('allowed', fg='green', bold=True)} as {explained['user']} by {where}")
-        return
-    denied = click.style("denied", fg="red", bold=True)
-    click.echo(f"{denied} by {where} with {explained['status']}: {click.style(explained['reason'] or '', bold=True)}")
-    click.echo(f"  {explained['hint']}")

@@ -1,4 +1,4 @@
-"""Lines of JSON from files of any size: one object a line, plain or gzipped; what cannot be read is told and passed over.
+"""Lines of JSON from files of any size: one object a line, plain or gzipped. What cannot be read is told.
 
 Memory stays the same however long a file is, and however long a line: one over the limit is skipped unread.
 """
@@ -8,7 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 # A decision with 200 headers has 20 KB; what is longer is no line of a log.
 LONGEST_LINE_BYTES: Final = 1 << 20
@@ -55,9 +55,10 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
 
 
 def _plain(file: BinaryIO) -> BinaryIO:
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[arg-type]
+    # What is read from memory has no peek; a file and standard input have.
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", file))
     if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]  # reads as any binary file does
+        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
     return buffered
 
 

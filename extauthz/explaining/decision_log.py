@@ -1,0 +1,238 @@
+"""A line of the decision log to the request that it is about, with what the line does not hold, and that decided again.
+
+A value that the log leaves out is never made up: a step that looks at one ends with `UntoldError`, whatever it would
+have answered. Nothing that cannot be told is an allow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from extauthz.core import steps
+from extauthz.core.address import parse_address
+from extauthz.core.decide import decide
+from extauthz.core.decision import Decision
+from extauthz.core.policy import Gateway, Policy
+from extauthz.core.reasons import CALLER_NOT_ALLOWED, REQUEST_MALFORMED, Reason
+from extauthz.core.request import Caller, Headers, Request
+from extauthz.core.steps import Evaluation, Step
+
+REDACTED: Final = "[redacted]"
+"""What the decision log writes for a value that `decisionLog.redact` names."""
+
+RESULTS: Final = ("allow", "deny", "shadow")
+
+# Stands where a value is not in the log, so that the header is there; it is never compared with anything.
+_HIDDEN: Final = b"?"
+
+
+class NoDecisionError(ValueError):
+    """The line is none of a decision log; the text says what is wrong with it."""
+
+
+class UntoldError(Exception):
+    """The present file weighs what the log does not hold; the text says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One decision as it was logged.
+
+    Attributes:
+        result: allow, deny or shadow, as it was decided then.
+        reason: Why it was denied, or would have been; None for an allow.
+        user: The user, where the log has one.
+        gateway: The gateway that decided; None if the request reached none.
+        door: The door it came through.
+        version: The version of the policy that decided.
+        request: What was asked, as far as the log tells.
+        hidden: The headers that were there and whose value the log does not hold.
+    """
+
+    result: str
+    reason: str | None
+    user: str | None
+    gateway: str | None
+    door: str | None
+    version: str | None
+    request: Request
+    hidden: frozenset[str]
+
+
+def read_decision(line: dict[str, Any]) -> Logged:
+    """Read one line.
+
+    Raises:
+        NoDecisionError: A value is missing or of another type than the log has.
+    """
+    result = line.get("result")
+    if result not in RESULTS:
+        raise NoDecisionError("`result` must be allow, deny or shadow: is this a decision log?")
+    headers = line.get("headers")
+    if not isinstance(headers, dict):
+        raise NoDecisionError("`headers` must be an object")
+    repeated = line.get("repeated", [])
+    if not isinstance(repeated, list) or not all(isinstance(name, str) for name in repeated):
+        raise NoDecisionError("`repeated` must be a list of names")
+    gateway, reason = _text(line, "gateway"), _text(line, "reason")
+    if (reason is None) != (result == "allow"):
+        raise NoDecisionError("`reason` must be there for a denial, and for no allow")
+    hidden = frozenset(name for name, value in headers.items() if value is True or value == REDACTED)
+    values: dict[str, bytes] = {}
+    for name, value in headers.items():
+        if name in hidden:
+            values[name] = _HIDDEN
+        elif isinstance(value, str):
+            values[name] = value.encode(errors="surrogatepass")
+        else:
+            raise NoDecisionError("a header's value must be text or true")
+    return Logged(
+        result=result,
+        reason=reason,
+        user=_text(line, "user"),
+        gateway=gateway,
+        door=_text(line, "door"),
+        version=_text(line, "policy"),
+        request=Request(
+            caller=_caller(_text(line, "caller")),
+            gateway=gateway,
+            source=_text(line, "peer") or "",
+            method=_text(line, "method") or "",
+            host=_text(line, "host") or "",
+            path=_text(line, "path") or "",
+            headers=Headers(values, values.get, exact=line.get("exact") is not False, size=0, repeated=repeated),
+        ),
+        hidden=hidden,
+    )
+
+
+def _text(line: dict[str, Any], key: str) -> str | None:
+    value = line.get(key)
+    if value is not None and not isinstance(value, str):
+        raise NoDecisionError(f"`{key}` must be text or null")
+    return value
+
+
+def _caller(text: str | None) -> Caller:
+    if text == "unix":
+        return Caller(None, unix=True)
+    return Caller(parse_address(text))
+
+
+class Again(NamedTuple):
+    """A logged decision decided again.
+
+    Attributes:
+        decision: What the present file decides.
+        rests_on: What the log leaves open, and was taken to be as it was then.
+    """
+
+    decision: Decision
+    rests_on: tuple[str, ...]
+
+
+Required = Callable[[str], frozenset[str] | None]
+"""Which headers a gateway required when the log was written; None if that is not known."""
+
+
+def decide_again(policy: Policy, logged: Logged, required_then: Required = lambda _: None) -> Again:
+    """Decide a logged request under another policy.
+
+    Args:
+        policy: The policy.
+        logged: What was logged.
+        required_then: Whether a header counts as not blank depends on whether it was required when it was logged: only
+            then did the log look. Where that is not known, one that arrived is taken to be not blank, and told.
+
+    Raises:
+        UntoldError: The decision depends on what the log does not hold.
+    """
+    gateway = _gateway(policy, logged)
+    caller, rests = _caller_again(policy, gateway, logged)
+    request = logged.request._replace(caller=caller)
+
+    def observe(step: Step, e: Evaluation, reason: Reason | None) -> None:
+        if step is steps.GATEWAY and logged.gateway is None:
+            raise UntoldError("the request reached no gateway then, and which one the proxy named is not logged")
+        if step is steps.READABLE and logged.reason == REQUEST_MALFORMED.code:
+            raise UntoldError("why the request could not be read then is not logged")
+        if reason is not None and step not in _WEIGH_VALUES:
+            return
+        if step is steps.REQUIRED:
+            rests.extend(_required(logged, e, required_then(e.gateway.id)))
+        elif step in _WEIGH_VALUES and not (step is steps.ATTRIBUTED and not _trusted(e)):
+            for name in step.reads(e.gateway):
+                if name in logged.hidden:
+                    raise UntoldError(f"the present file weighs {name}, whose value is not logged")
+
+    return Again(decide(policy, request, observe), tuple(rests))
+
+
+# The steps that compare a value; of a required header it is enough that it is there and not blank. Who is behind an
+# untrusted peer is told by names alone.
+_WEIGH_VALUES: Final = frozenset(
+    {
+        steps.ATTRIBUTED,
+        steps.USER,
+        steps.UNAMBIGUOUS,
+        steps.ALLOWED_USER,
+        steps.ORIGIN,
+        steps.ORIGIN_WHERE_LISTED,
+        steps.STATABLE,
+    }
+)
+
+
+def _trusted(e: Evaluation) -> bool:
+    return e.peer is not None and e.peer in e.gateway.trusted_proxies
+
+
+def _caller_again(policy: Policy, gateway: Gateway | None, logged: Logged) -> tuple[Caller, list[str]]:
+    """Return who asked, with every certificate that is wanted, and what of that is taken for granted."""
+    rests = []
+    caller = logged.request.caller
+    wanted = policy.callers.principals
+    if gateway is not None and gateway.callers is not None:
+        wanted |= gateway.callers.principals
+    if wanted:
+        if logged.reason == CALLER_NOT_ALLOWED.code:
+            raise UntoldError(
+                "who asked was refused then, and the certificate that the present file wants is not logged"
+            )
+        rests.append("the caller showed a certificate that `callers` wants")
+    by_source = gateway is not None and not gateway.peer_is_caller
+    if by_source and caller.address is not None and logged.request.source == str(caller.address):
+        rests.append("`peer` was source then as now")
+    return caller._replace(principals=wanted), rests
+
+
+def _gateway(policy: Policy, logged: Logged) -> Gateway | None:
+    """Return the gateway by the name that the log has.
+
+    Raises:
+        UntoldError: The present file has the host elsewhere, and the log does not say what chose the gateway then.
+    """
+    if logged.gateway is None:
+        return None
+    named = policy.gateways.get(logged.gateway)
+    if logged.door not in {None, "grpc"}:
+        return named  # over HTTP the door's path names it
+    by_host = policy.select(None, logged.request.host)
+    if by_host is not named and (by_host is not None or (named is not None and named.hosts)):
+        raise UntoldError("whether the proxy named the gateway or the host chose it is not logged")
+    return named
+
+
+def _required(logged: Logged, e: Evaluation, required_then: frozenset[str] | None) -> list[str]:
+    """Return what is taken for granted of the required headers that arrived.
+
+    Raises:
+        UntoldError: One arrived that was not required then, so that nobody looked whether it was blank.
+    """
+    hidden = [required.name for required in e.gateway.required_headers if required.name in logged.hidden]
+    if required_then is None:
+        return [f"{name} was not blank" for name in hidden]
+    for name in hidden:
+        if name not in required_then:
+            raise UntoldError(f"the present file requires {name}, and whether it was blank is not logged")
+    return []
