@@ -25,6 +25,12 @@ _MAX_PORT = 65535
     is_flag=True,
     help="Verify nothing and show the headers that anybody sent. To look at, never to rely on.",
 )
+@click.option(
+    "--report-arrivals-to-anyone",
+    is_flag=True,
+    help="Tell whoever asks by x-extauthz-probe every header that arrived, refused or not. For `extauthz probe`; switch "
+    "it off again.",
+)
 def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     listen: str,
     jwks: str | None,
@@ -32,6 +38,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     issuer: str,
     user_header: str | None,
     trust_headers_unverified: bool,
+    report_arrivals_to_anyone: bool,
 ) -> None:
     """Run the reference Gateway, which shows what reached it.
 
@@ -47,7 +54,7 @@ def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
         if not jwks or not audience:
             raise click.UsageError("--jwks and --audience are needed to verify stamps")
         verifier, names = _verifier(jwks, audience, issuer, user_header)
-    _serve(host, port, verifier, names)
+    _serve(host, port, verifier, names, report_arrivals=report_arrivals_to_anyone)
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -67,15 +74,19 @@ def _verifier(jwks: str, audience: str, issuer: str, user_header: str | None) ->
         raise click.UsageError(str(error)) from error
 
 
-def _serve(host: str, port: int, verifier: StampVerifier | None, names: HeaderNames | None) -> None:
+def _serve(
+    host: str, port: int, verifier: StampVerifier | None, names: HeaderNames | None, *, report_arrivals: bool
+) -> None:
     import uvicorn  # noqa: PLC0415 (start-up time)
 
     from extauthz.gateway.reference import application  # noqa: PLC0415
 
     if verifier is None and not _is_loopback(host):
         click.echo(f"warning: {host} may be reached from elsewhere, and no header is verified", err=True)
+    if report_arrivals and not _is_loopback(host):
+        click.echo(f"warning: whoever reaches {host} may ask which headers arrive, refused requests' too", err=True)
     config = uvicorn.Config(
-        application(verifier, names),
+        application(verifier, names, report_arrivals=report_arrivals),
         host=host,
         port=port,
         ws="websockets-sansio",

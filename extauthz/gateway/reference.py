@@ -1,7 +1,8 @@
 """The reference Gateway: an ASGI application that shows what reached it. For `extauthz gateway`, demos and tests.
 
 It answers every request with the headers as they arrived at the application, and echoes WebSocket messages. With a
-verifier it stands behind the middleware, as a real Gateway should; without one it shows what anybody sent.
+verifier it stands behind the middleware, as a real Gateway should; without one it shows what anybody sent. What came
+before the middleware saw it is told only where that is switched on, by arrivals.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from extauthz.gateway.arrivals import ArrivalReport
 from extauthz.gateway.asgi import App, Message, Receive, Scope, Send, StampMiddleware
 
 if TYPE_CHECKING:
@@ -20,9 +22,19 @@ HEALTH_PATH: Final = "/healthz"
 """Answered without a stamp, by 200 and nothing else."""
 
 
-def application(verifier: StampVerifier | None, headers: HeaderNames | None = None) -> App:
-    """Make the application; without a verifier it trusts whatever arrives."""
+def application(
+    verifier: StampVerifier | None, headers: HeaderNames | None = None, *, report_arrivals: bool = False
+) -> App:
+    """Make the application; without a verifier it trusts whatever arrives.
+
+    Args:
+        verifier: What accepts stamps.
+        headers: The names that are deleted, and written from the verified claims.
+        report_arrivals: Whether whoever asks is told what arrived, refused or not: see `ArrivalReport`.
+    """
     inner: App = show if verifier is None else StampMiddleware(show, verifier, headers=headers)
+    if report_arrivals:
+        inner = ArrivalReport(inner)
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == HEALTH_PATH:

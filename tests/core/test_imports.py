@@ -31,6 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "openclaw": set(),
     "migrate": {"core", "config", "proxies", "openclaw"},
     "audit": {"core", "config", "stamp", "openclaw"},
+    "probe": {"proxies", "gateway"},
     "logs": set(),
     "notify": set(),
     "explaining": {"core", "wire"},
@@ -55,6 +56,7 @@ FOREIGN = {
     "stamp": {"grpc", "google", "pydantic", "click", "uvicorn"},
     "gateway": {"grpc", "google", "pydantic", "yaml", "click"},
     "authorizer": {"grpc", "pydantic", "yaml", "click", "uvicorn"},
+    "probe": {"grpc", "google", "pydantic", "yaml", "click", "rich", "uvicorn"},
 }
 
 

@@ -1,0 +1,1 @@
+"""The probe: a live deployment tested from the client's side. It asks, compares and tells; it decides about nobody."""
