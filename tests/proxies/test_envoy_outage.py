@@ -2,66 +2,20 @@
 
 import contextlib
 import signal
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from extauthz.proxies.envoy import Route
 from support.attacks import note
-from support.clients import Refused, Session, http1, http2, websocket
+from support.clients import Refused, http1, http2, websocket
 from support.echo_gateway import EchoGateway, echo_gateway
 from support.front import Front, running_front
+from support.load import Load
 from support.process import wait_until
 from support.service import Service, running_service
 from support.world import CONFIG, IDENTITY, TRUSTED
-
-_HEAD = "GET / HTTP/1.1\r\nhost: gateway.example.com\r\n"
-REQUEST = (_HEAD + "".join(f"{name}: {value}\r\n" for name, value in IDENTITY) + "\r\n").encode()
-
-
-class Load:
-    """Clients that send one request after the other until they are told to stop, and count the answers."""
-
-    def __init__(self, port: int, clients: int = 2) -> None:
-        self._port = port
-        self._end = threading.Event()
-        self._lock = threading.Lock()
-        self._statuses: Counter[int] = Counter()
-        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(clients)]
-
-    def count(self, status: int) -> int:
-        """How many answers have had this status so far."""
-        with self._lock:
-            return self._statuses[status]
-
-    @property
-    def statuses(self) -> set[int]:
-        """Every status there has been."""
-        with self._lock:
-            return set(self._statuses)
-
-    def _send(self) -> None:
-        with Session(self._port, TRUSTED) as session:
-            while not self._end.wait(0.005):
-                answer = session.send(REQUEST)
-                with self._lock:
-                    self._statuses[answer.status] += 1
-                if answer.status == 0:
-                    return
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @contextlib.contextmanager
