@@ -1,33 +1,23 @@
-"""The HTTP door: uvicorn, in a thread of its own, around one function per path. Nothing here reads a header's meaning.
+"""The HTTP door: one function per path, served by `http_server`. Nothing here reads a header's meaning.
 
 Below /forward-auth everything is decided, whatever it is: nginx makes a 500 of any answer but 2xx, 401 and 403, and so
 a mistyped gateway would look like a broken server. Outside, there is the JWKS, and nothing else.
 """
 
 import json
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, Protocol
-
-import uvicorn
 
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
-from extauthz.doors.endpoints import DoorError, listen
-from extauthz.doors.http_limits import HEAD_BYTES, IDLE_SECONDS, LINES_PER_NAME, Gatekeeper, LimitedProtocol, Limits
+from extauthz.doors.http_limits import HEAD_BYTES, IDLE_SECONDS, LINES_PER_NAME, Gatekeeper, Limits
+from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.stamp.jwks import JWKS_PATH, Jwks
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage, is_door
 
 _JWKS_TARGET: Final = JWKS_PATH.encode()
 _READABLE: Final = frozenset({"GET", "HEAD"})
-
-# How long the server may take to start; it has nothing to do but to run.
-START_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 0.002
 
 
 class Forwarder(Gatekeeper, Protocol):
@@ -59,24 +49,29 @@ class HttpDoorSettings:
 
 
 class HttpDoor:
-    """Serves the forward-auth doors and the JWKS.
-
-    Attributes:
-        endpoints: Where it listens, with the ports that the system chose; set by `start`.
-    """
+    """Serves the forward-auth doors and the JWKS."""
 
     def __init__(self, forwarder: Forwarder, settings: HttpDoorSettings) -> None:
-        self.endpoints: tuple[Endpoint, ...] = ()
-        self._settings: Final = settings
-        self._application: Final = _Application(forwarder, settings.jwks)
-        self._limits: Final = Limits(
-            connections=settings.most_connections,
-            header_lines=settings.most_headers * LINES_PER_NAME,
-            head_bytes=min(settings.most_head_bytes, HEAD_BYTES),
-            gatekeeper=forwarder,
+        self._server: Final = HttpServer(
+            _Application(forwarder, settings.jwks),
+            HttpServerSettings(
+                name="extauthz-http",
+                endpoints=settings.endpoints,
+                limits=Limits(
+                    connections=settings.most_connections,
+                    header_lines=settings.most_headers * LINES_PER_NAME,
+                    head_bytes=min(settings.most_head_bytes, HEAD_BYTES),
+                    gatekeeper=forwarder,
+                ),
+                drain_seconds=settings.drain_seconds,
+                idle_seconds=IDLE_SECONDS,
+            ),
         )
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where it listens, with the ports that the system chose; () before `start`."""
+        return self._server.endpoints
 
     def start(self) -> None:
         """Listen everywhere, or nowhere.
@@ -84,56 +79,11 @@ class HttpDoor:
         Raises:
             DoorError: An address cannot be listened on, or the server does not run.
         """
-        sockets = []
-        endpoints = []
-        try:
-            for endpoint in self._settings.endpoints:
-                opened = listen(endpoint)
-                sockets += opened
-                endpoints.append(endpoint if endpoint.path else endpoint._replace(port=opened[0].getsockname()[1]))
-        except DoorError:
-            for one in sockets:
-                one.close()
-            raise
-        server = self._server = uvicorn.Server(self._config())
-        self._thread = threading.Thread(target=server.run, args=(sockets,), name="extauthz-http", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise DoorError("the HTTP server does not run; what it wrote before this says why")
-            time.sleep(_POLL_SECONDS)
-        self.endpoints = tuple(endpoints)
-
-    def is_alive(self) -> bool:
-        """Tell whether the server's thread runs; a door that could not be opened has none to lose."""
-        return self._thread is None or self._thread.is_alive()
+        self._server.start()
 
     def drain(self) -> None:
         """Take no more connections, answer what is under way for at most the drain time, and close."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join(self._settings.drain_seconds + START_SECONDS)
-        for endpoint in self.endpoints:
-            if endpoint.path:
-                Path(endpoint.path).unlink(missing_ok=True)
-
-    def _config(self) -> uvicorn.Config:
-        protocol: Any = partial(LimitedProtocol, self._limits)
-        return uvicorn.Config(
-            self._application,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="error",  # what clients do wrong is no news
-            access_log=False,
-            proxy_headers=False,  # the caller is who connected, whatever a header says
-            server_header=False,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=self._settings.drain_seconds,
-        )
+        self._server.drain()
 
 
 class _Application:

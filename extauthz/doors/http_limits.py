@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import structlog
@@ -62,12 +63,14 @@ class Limits:
         header_lines: Header lines of one request.
         head_bytes: The request line and all headers of one request.
         gatekeeper: Who knows the callers and how to refuse.
+        door: Which door it is, for the log.
     """
 
     connections: int
     header_lines: int
     gatekeeper: Gatekeeper
     head_bytes: int = HEAD_BYTES
+    door: str = "http"
 
     open: int = field(default=0, init=False)
     strangers: Counter[Address | None] = field(default_factory=Counter, init=False)
@@ -88,7 +91,7 @@ class Limits:
         elif not self.full:
             self.full = True  # said once, until there is room again
             _log.warning(
-                "connections are refused at the HTTP door", open=self.open, of_strangers=self.strangers.total()
+                "connections are refused at a door", door=self.door, open=self.open, of_strangers=self.strangers.total()
             )
         return room
 
@@ -254,7 +257,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if last or self.transport.is_closing():
             return
         status, headers, body = self._limits.gatekeeper.refuse(self._caller)
-        lines = [b"HTTP/1.1 %d %s\r\n" % (status, b"Unauthorized" if status == 401 else b"Forbidden")]
+        lines = [b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())]
         lines += [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
         if self.parser.get_method() == b"HEAD":
             body = b""
