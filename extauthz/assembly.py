@@ -21,7 +21,7 @@ from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
-from extauthz.stamp.signer import Stamper
+from extauthz.stamp.signer import Signatures, Stamper
 from extauthz.wire.answer import AnswerBuilder
 
 _log: Final = structlog.get_logger()
@@ -56,8 +56,8 @@ def open_keys(loaded: Loaded) -> KeyDirectory | None:
         raise AssemblyError(str(error)) from error
 
 
-def make_stamper(loaded: Loaded, keys: KeyDirectory) -> Stamper:
-    """Make what signs, from a checked configuration and its keys.
+def make_stamper(loaded: Loaded, keys: KeyDirectory, signatures: Signatures | None = None) -> Stamper:
+    """Make what signs, from a checked configuration and its keys, and counts what it signs.
 
     Raises:
         AssemblyError: No key is of the configured algorithm.
@@ -71,13 +71,16 @@ def make_stamper(loaded: Loaded, keys: KeyDirectory) -> Stamper:
             lifetime=int(seconds(stamp.lifetime)),
             bind=stamp.bind,
             reuse=seconds(stamp.reuse),
+            signatures=signatures,
         )
     except KeyDirectoryError as error:
         raise AssemblyError(f"{loaded.path(stamp.keys)}: {error}") from error
 
 
-def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
+def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None, signatures: Signatures | None = None) -> Snapshot:
     """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
+
+    What is signed is counted in `signatures`, which outlives the snapshot.
 
     Raises:
         AssemblyError: No key is of the configured algorithm.
@@ -95,7 +98,7 @@ def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None) -> Snapshot:
         show_reason=settings.denial.reason,
         reuses_stamps=seconds(settings.stamp.reuse) > 0,
     )
-    stamper = make_stamper(loaded, keys) if keys is not None else None
+    stamper = make_stamper(loaded, keys, signatures) if keys is not None else None
     return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper, version=version_of(settings))
 
 

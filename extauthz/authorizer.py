@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -25,6 +25,22 @@ _log: Final = structlog.get_logger()
 
 # What a gRPC door serves: a CheckRequest's bytes in, a CheckResponse's out.
 CheckFunction = Callable[[bytes, Caller], bytes]
+
+
+class Trace(NamedTuple):
+    """The trace that the proxy's own call belongs to (W3C Trace Context), unread. Nothing is decided by it.
+
+    Attributes:
+        parent: The traceparent.
+        state: The tracestate, "" without one.
+    """
+
+    parent: str
+    state: str
+
+
+# The same, told of the call's trace too.
+TracedCheckFunction = Callable[[bytes, Caller, Trace | None], bytes]
 
 
 class Stamper(Protocol):
@@ -66,6 +82,7 @@ class Onlooker(Protocol):
         decision: Decision,
         decision_ns: int,
         door_ns: int,
+        trace: Trace | None,
         /,
     ) -> None:
         """Take note of one decision."""
@@ -82,7 +99,7 @@ class Authorizer:
         self.snapshot = snapshot
         self._onlooker: Final = onlooker
 
-    def check(self, message: bytes, caller: Caller) -> bytes:
+    def check(self, message: bytes, caller: Caller, trace: Trace | None = None) -> bytes:
         """Answer a CheckRequest with a CheckResponse, both as bytes. Never raises."""
         began = perf_counter_ns()
         decision_id = new_decision_id()
@@ -107,7 +124,8 @@ class Authorizer:
             decision = _UNFORESEEN
             response = envoy.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
-            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, perf_counter_ns() - began)
+            taken = perf_counter_ns() - began
+            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, taken, trace)
         return response
 
     def forward(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
@@ -155,13 +173,14 @@ class Authorizer:
         decision: Decision,
         decision_ns: int,
         door_ns: int,
+        trace: Trace | None = None,
     ) -> None:
         onlooker = self._onlooker
         if onlooker is None:
             return
         try:
             onlooker.decided(
-                decision_id, door, snapshot.version, snapshot.policy, request, decision, decision_ns, door_ns
+                decision_id, door, snapshot.version, snapshot.policy, request, decision, decision_ns, door_ns, trace
             )
         except Exception:  # noqa: BLE001 - the answer is made, and whoever looks on does not change it
             _log_unforeseen(decision_id)

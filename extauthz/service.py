@@ -26,6 +26,7 @@ from extauthz.notify import Notifier
 from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
+from extauthz.stamp.signer import Signatures
 from extauthz.telemetry.telemetry import Telemetry
 from extauthz.view import View
 
@@ -75,7 +76,8 @@ class Service:
         self.keys = open_keys(loaded)
         self._keys_of: tuple[object, ...] = _keys_wanted(loaded)
         self.telemetry: Final = Telemetry()
-        self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys), self.telemetry)
+        self._signatures: Final = Signatures()
+        self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys, self._signatures), self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
         self.view: Final = View(
             started=time.time(),
@@ -83,6 +85,7 @@ class Service:
             snapshot=lambda: self.authorizer.snapshot,
             reloads=lambda: self.reloader.status,
             keys=lambda: self.keys,
+            signatures=self._signatures,
             telemetry=self.telemetry,
         )
         self._loaded: Final = loaded
@@ -234,7 +237,7 @@ class Service:
         wanted = _keys_wanted(loaded)
         try:
             keys = self.keys if wanted == self._keys_of else open_keys(loaded)
-            snapshot = make_snapshot(loaded, keys)
+            snapshot = make_snapshot(loaded, keys, self._signatures)
         except AssemblyError as error:
             raise RefusedError(str(error)) from error
         # The keys first: no stamp is signed by a key that the JWKS does not have.

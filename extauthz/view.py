@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from extauthz.authorizer import Snapshot
 from extauthz.reload import ReloadStatus
 from extauthz.stamp.keys import KeyDirectory
+from extauthz.stamp.signer import Signatures
 from extauthz.telemetry.telemetry import Telemetry
 
 
@@ -19,6 +20,7 @@ class View:
         snapshot: What decides.
         reloads: The configuration in force, and what came of the last attempt to change it.
         keys: The stamp keys; None while stamping is off.
+        signatures: How many stamps were signed.
         telemetry: The counts, and what was dropped.
     """
 
@@ -27,4 +29,5 @@ class View:
     snapshot: Callable[[], Snapshot]
     reloads: Callable[[], ReloadStatus]
     keys: Callable[[], KeyDirectory | None]
+    signatures: Signatures
     telemetry: Telemetry

@@ -16,7 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from extauthz.authorizer import CheckFunction
+from extauthz.authorizer import CheckFunction, Trace, TracedCheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
@@ -28,6 +28,7 @@ METHOD: Final = "Check"
 
 _HEALTH_SERVICES: Final = ("", SERVICE)
 _REMEMBERED_PEERS: Final = 1024
+_TRACE_NAMES: Final = ("traceparent", "tracestate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,14 @@ class GrpcDoor:
         endpoints: Where it listens, with the ports that the system chose; set by `start`.
     """
 
-    def __init__(self, check: CheckFunction, admits: Callable[[Caller], bool], settings: GrpcDoorSettings) -> None:
+    def __init__(
+        self,
+        check: CheckFunction,
+        admits: Callable[[Caller], bool],
+        settings: GrpcDoorSettings,
+        *,
+        traced: TracedCheckFunction | None = None,
+    ) -> None:
         """Prepare the server.
 
         Args:
@@ -64,6 +72,7 @@ class GrpcDoor:
             admits: Tells whether a caller may ask at all; whom it does not admit gets no reflection either, whose
                 streams could hold every call there may be.
             settings: How the door is opened.
+            traced: What answers in the place of `check` where the trace of each call is wanted too.
         """
         self.endpoints: tuple[Endpoint, ...] = ()
         self._settings: Final = settings
@@ -84,7 +93,9 @@ class GrpcDoor:
         def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
             return check(message, caller_of(context))
 
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+            handle if traced is None else _traced(traced, caller_of)
+        )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         self._health: Final = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -185,6 +196,26 @@ def _caller_with_principals(context: grpc.ServicerContext) -> Caller:
         except UnicodeDecodeError:
             continue  # a name that is no text matches none of the file
     return caller._replace(principals=frozenset(names))
+
+
+def _traced(
+    check: TracedCheckFunction, caller_of: Callable[[grpc.ServicerContext], Caller]
+) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
+        return check(message, caller_of(context), _trace(context))
+
+    return handle
+
+
+def _trace(context: grpc.ServicerContext) -> Trace | None:
+    """Return the trace that the call itself belongs to: Envoy's span of asking, where Envoy traces."""
+    found = [(name, value) for name, value in context.invocation_metadata() or () if name in _TRACE_NAMES]
+    said = dict(found)
+    parent, state = (said.get(name, "") for name in _TRACE_NAMES)
+    # Twice the same name is no trace that two programs would read alike.
+    if not isinstance(parent, str) or not isinstance(state, str) or not parent or len(said) != len(found):
+        return None
+    return Trace(parent, state)
 
 
 @lru_cache(maxsize=_REMEMBERED_PEERS)

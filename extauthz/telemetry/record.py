@@ -20,6 +20,7 @@ class Record(NamedTuple):
         decision: What was decided.
         decision_ns: How long deciding, signing and building the answer took, in nanoseconds.
         door_ns: How long it took from the bytes to the bytes, in nanoseconds.
+        trace: The traceparent and tracestate of the proxy's own call, unread; None where it had none or none is wanted.
     """
 
     time_ns: int
@@ -31,6 +32,7 @@ class Record(NamedTuple):
     decision: Decision
     decision_ns: int
     door_ns: int
+    trace: tuple[str, str] | None = None
 
     @property
     def size(self) -> int:

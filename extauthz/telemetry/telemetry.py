@@ -86,12 +86,15 @@ class Telemetry:
         decision: Decision,
         decision_ns: int,
         door_ns: int,
+        trace: tuple[str, str] | None = None,
     ) -> None:
         """Count a decision and hand it on; the arguments are those of `Record`. Never waits for anything slow."""
         self.tally.count(decision, door, decision_ns, door_ns)
         if self._thread is None:
             return
-        record = Record(time.time_ns(), decision_id, door, version, policy, request, decision, decision_ns, door_ns)
+        record = Record(
+            time.time_ns(), decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace
+        )
         size = record.size
         with self._lock:
             if len(self._queue) >= self._most_waiting or self._waiting_bytes + size > MOST_WAITING_BYTES:

@@ -237,3 +237,5 @@ def _response(status: int, headers: Sequence[tuple[str, str]], body: str) -> Htt
 
 
 _kept_parts: Final = lru_cache(maxsize=REMEMBERED_ANSWERS)(_build_parts)
+# How often an answer was found already written, and how often it had to be; for whoever measures.
+written_answers: Final = _kept_parts.cache_info
