@@ -177,6 +177,13 @@ def write(text: str, output: Path | None, *, force: bool) -> None:
     show_default=True,
     help="What becomes of a request with _ in a header's name.",
 )
+@click.option(
+    "--access-log",
+    default="stdout",
+    show_default=True,
+    metavar="stdout|none|FILE",
+    help="Where each request is logged as JSON, with what extauthz said of it, for `extauthz explain --access-log`.",
+)
 @click.option("--tls-certificate", metavar="FILE", help="PEM, for clients: Envoy's certificate chain.")
 @click.option("--tls-key", metavar="FILE", help="PEM: its private key.")
 @click.option("--tls-client-ca", metavar="FILE", help="PEM: clients must show a certificate of this CA.")
@@ -214,6 +221,7 @@ def envoy(config_file: Path, output: Path | None, force: bool, **given: Any) -> 
                 proxy_protocol_from=given["proxy_protocol_from"],
                 escaped_slashes=given["escaped_slashes"],
                 underscores=given["underscores"],
+                access_log={"stdout": True, "none": False}.get(given["access_log"], given["access_log"]),
                 tls=_server_tls(given),
                 extauthz_tls=_extauthz_tls(loaded, given),
             )

@@ -118,7 +118,7 @@ def _missing(e: Evaluation) -> str:
 
 def _resembling(name: str, names: Iterable[str]) -> str:
     near = nearest_text(name, frozenset(names))
-    return f" {quote(near.text)} did, which differs in {near.differs}: which is it?" if near is not None else ""
+    return f" Is it {quote(near.text)}, which arrived and differs in {near.differs}?" if near is not None else ""
 
 
 def _identities(e: Evaluation) -> str:

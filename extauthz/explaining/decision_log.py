@@ -24,6 +24,7 @@ RESULTS: Final = ("allow", "deny", "shadow")
 
 # Stands where a value is not in the log, so that the header is there; it is never compared with anything.
 _HIDDEN: Final = b"?"
+_ORIGIN: Final = "origin"
 
 
 class NoDecisionError(ValueError):
@@ -41,12 +42,13 @@ class Logged:
     Attributes:
         result: allow, deny or shadow, as it was decided then.
         reason: Why it was denied, or would have been; None for an allow.
-        user: The user, where the log has one.
+        user: The user, where the log has one and does not redact it.
         gateway: The gateway that decided; None if the request reached none.
         door: The door it came through.
         version: The version of the policy that decided.
         request: What was asked, as far as the log tells.
         hidden: The headers that were there and whose value the log does not hold.
+        more: Not every header's name is in the line.
     """
 
     result: str
@@ -57,6 +59,7 @@ class Logged:
     version: str | None
     request: Request
     hidden: frozenset[str]
+    more: bool
 
 
 def read_decision(line: dict[str, Any]) -> Logged:
@@ -74,7 +77,7 @@ def read_decision(line: dict[str, Any]) -> Logged:
     repeated = line.get("repeated", [])
     if not isinstance(repeated, list) or not all(isinstance(name, str) for name in repeated):
         raise NoDecisionError("`repeated` must be a list of names")
-    gateway, reason = _text(line, "gateway"), _text(line, "reason")
+    gateway, reason, user = _text(line, "gateway"), _text(line, "reason"), _text(line, "user")
     if (reason is None) != (result == "allow"):
         raise NoDecisionError("`reason` must be there for a denial, and for no allow")
     hidden = frozenset(name for name, value in headers.items() if value is True or value == REDACTED)
@@ -89,13 +92,14 @@ def read_decision(line: dict[str, Any]) -> Logged:
     return Logged(
         result=result,
         reason=reason,
-        user=_text(line, "user"),
+        user=user if user != REDACTED else None,
         gateway=gateway,
         door=_text(line, "door"),
         version=_text(line, "policy"),
         request=Request(
             caller=_caller(_text(line, "caller")),
-            gateway=gateway,
+            # Of a request that reached no gateway the line says what the proxy named, if it named one.
+            gateway=gateway if gateway is not None else _text(line, "named"),
             source=_text(line, "peer") or "",
             method=_text(line, "method") or "",
             host=_text(line, "host") or "",
@@ -103,6 +107,7 @@ def read_decision(line: dict[str, Any]) -> Logged:
             headers=Headers(values, values.get, exact=line.get("exact") is not False, size=0, repeated=repeated),
         ),
         hidden=hidden,
+        more=bool(line.get("more")),
     )
 
 
@@ -152,18 +157,16 @@ def decide_again(policy: Policy, logged: Logged, required_then: Required = lambd
     request = logged.request._replace(caller=caller)
 
     def observe(step: Step, e: Evaluation, reason: Reason | None) -> None:
-        if step is steps.GATEWAY and logged.gateway is None:
-            raise UntoldError("the request reached no gateway then, and which one the proxy named is not logged")
-        if step is steps.READABLE and logged.reason == REQUEST_MALFORMED.code:
-            raise UntoldError("why the request could not be read then is not logged")
-        if reason is not None and step not in _WEIGH_VALUES:
-            return
-        if step is steps.REQUIRED:
+        if step is steps.GATEWAY:
+            _see_gateway(logged, reason)
+        elif step is steps.ALIAS and reason is None and logged.more:
+            raise UntoldError("not every header's name is logged")
+        elif step is steps.READABLE and logged.reason == REQUEST_MALFORMED.code:
+            raise UntoldError("the request could not be read then, and its bytes are not logged")
+        elif step is steps.REQUIRED and reason is None:
             rests.extend(_required(logged, e, required_then(e.gateway.id)))
-        elif step in _WEIGH_VALUES and not (step is steps.ATTRIBUTED and not _trusted(e)):
-            for name in step.reads(e.gateway):
-                if name in logged.hidden:
-                    raise UntoldError(f"the present file weighs {name}, whose value is not logged")
+        elif step in _WEIGH_VALUES:
+            _see_values(logged, step, e)
 
     return Again(decide(policy, request, observe), tuple(rests))
 
@@ -183,8 +186,28 @@ _WEIGH_VALUES: Final = frozenset(
 )
 
 
-def _trusted(e: Evaluation) -> bool:
-    return e.peer is not None and e.peer in e.gateway.trusted_proxies
+def _see_gateway(logged: Logged, reason: Reason | None) -> None:
+    if logged.gateway is not None:
+        return
+    if logged.reason == REQUEST_MALFORMED.code:
+        raise UntoldError("the request could not be read then, and its bytes are not logged")
+    if reason is None:
+        raise UntoldError("the request reached no gateway then, and its peer is not logged")
+
+
+def _see_values(logged: Logged, step: Step, e: Evaluation) -> None:
+    """Look whether the log holds every value that a step weighs.
+
+    Raises:
+        UntoldError: It does not.
+    """
+    if step is steps.ATTRIBUTED and (e.peer is None or e.peer not in e.gateway.trusted_proxies):
+        return
+    for name in step.reads(e.gateway):
+        if name in logged.hidden:
+            raise UntoldError(f"the present file weighs {name}, whose value is not logged")
+        if name == _ORIGIN and name in e.values and e.request.host == REDACTED:
+            raise UntoldError("the present file compares the Origin with the host, which is redacted")
 
 
 def _caller_again(policy: Policy, gateway: Gateway | None, logged: Logged) -> tuple[Caller, list[str]]:
@@ -210,14 +233,17 @@ def _gateway(policy: Policy, logged: Logged) -> Gateway | None:
     """Return the gateway by the name that the log has.
 
     Raises:
-        UntoldError: The present file has the host elsewhere, and the log does not say what chose the gateway then.
+        UntoldError: The present file has the host elsewhere, or nowhere, and the log does not say what chose it then.
     """
+    host = logged.request.host
     if logged.gateway is None:
-        return None
+        if logged.request.gateway is None and host == REDACTED:
+            raise UntoldError("the host chooses the gateway, and it is redacted")
+        return policy.select(logged.request.gateway, host)
     named = policy.gateways.get(logged.gateway)
     if logged.door not in {None, "grpc"}:
         return named  # over HTTP the door's path names it
-    by_host = policy.select(None, logged.request.host)
+    by_host = policy.select(None, host)
     if by_host is not named and (by_host is not None or (named is not None and named.hosts)):
         raise UntoldError("whether the proxy named the gateway or the host chose it is not logged")
     return named

@@ -138,8 +138,8 @@ class Settings:
     """Client connections at once, and requests or WebSockets under way to one Gateway."""
     idle_timeout: float = 300.0
     """Seconds a request, a stream or a WebSocket may be silent before it is ended; 1 to 86400."""
-    access_log: bool = True
-    """Whether each request is logged, as JSON on standard output."""
+    access_log: bool | str = True
+    """Whether each request is logged, as JSON on standard output; a file's absolute path writes it there instead."""
 
     def __post_init__(self) -> None:
         """Check every value; see the class."""
@@ -177,7 +177,10 @@ def _view(settings: Settings) -> dict[str, object]:
         "encode_raw_headers": settings.encode_raw_headers,
         "timeout": _seconds(timeout),
         "try_timeout": _seconds(timeout / 2),
-        "access_log": settings.access_log,
+        "access_log": settings.access_log is not False,
+        "access_log_file": values.plain_path(settings.access_log, "access_log")
+        if isinstance(settings.access_log, str)
+        else None,
         "authority": _AUTHORITY,
         "routes": routes,
         "endpoints": [

@@ -48,6 +48,7 @@ VARIANTS = {
     "not-stripped": replace(PLAIN, strip_stamped=False),
     "no-proxy-in-front": replace(PLAIN, trusted_hops=0),
     "no-access-log": replace(PLAIN, access_log=False),
+    "access-log-in-a-file": replace(PLAIN, access_log="/tmp/envoy-access.jsonl"),  # noqa: S108 - only validated
     "limits": replace(PLAIN, timeout=0.05, health_interval=0.1, checks_at_once=1, max_connections=1, idle_timeout=1),
     "limits-high": replace(PLAIN, timeout=10, health_interval=60, max_connections=10_000_000, idle_timeout=86_400),
 }
