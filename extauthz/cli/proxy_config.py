@@ -26,6 +26,7 @@ _MODULES: Final[dict[str, str]] = {
     "traefik": "extauthz.cli.proxy_config_traefik",
     "caddy": "extauthz.cli.proxy_config_caddy",
     "nginx": "extauthz.cli.proxy_config_nginx",
+    "kubernetes": "extauthz.cli.proxy_config_kubernetes",
 }
 
 _Decorated = Any  # what click's decorators take and give
