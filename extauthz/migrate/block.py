@@ -25,8 +25,9 @@ _SAID_ANEW: Final[tuple[Path, ...]] = (
     ("controlUi", "allowedOrigins"),
     ("controlUi", "dangerouslyAllowHostHeaderOriginFallback"),
 )
-# Second ways in: who knows the secret would not pass the proxy.
-_SECOND_WAYS: Final[tuple[Path, ...]] = (("auth", "token"), ("auth", "password"))
+# Second ways in: who knows the secret would not pass the proxy. A token for another Gateway OpenClaw 2026.9 takes for
+# its own, and does not start.
+_SECOND_WAYS: Final[tuple[Path, ...]] = (("auth", "token"), ("auth", "password"), ("remote", "token"))
 _WRITTEN_FOR: Final = (2026, 9)
 _BEYOND_LOOPBACK: Final = frozenset({"custom", "tailnet"})
 
@@ -62,7 +63,7 @@ def change(old: dict[str, Any], found: Found, settings: Settings, gateway: str, 
         GapError: One of these is no address.
     """
     kept, left_out = keep(old)
-    changes = [*_ways_past(kept, found), *_listening(old, found, proxies)]
+    changes = [*_ways_past(found), *_listening(old, found, proxies)]
     new = _stripped(kept, found)
     known = user_header(settings.gateways[gateway]) is not None
     said = openclaw_gateway(settings, gateway, proxies, verified=not known)
@@ -75,9 +76,9 @@ def change(old: dict[str, Any], found: Found, settings: Settings, gateway: str, 
         if references(origin):
             new.setdefault("controlUi", {}).setdefault("allowedOrigins", []).append(origin)
     patch = _difference(kept, new)
-    if found.has_token:
-        gone = {key: None for _, key in _SECOND_WAYS if key in old["auth"]}
-        patch["auth"] = {**gone, **patch["auth"]}
+    for block, key in _SECOND_WAYS:
+        if key in (old.get(block) or {}):
+            patch[block] = {key: None, **patch.get(block, {})}
     taken_out = {place(path) for path in _SECOND_WAYS}
     return Block(new, patch, tuple(changes), tuple(one for one in left_out if not _is_below(one, taken_out)))
 
@@ -99,7 +100,7 @@ def _stripped(kept: dict[str, Any], found: Found) -> dict[str, Any]:
     return block
 
 
-def _ways_past(kept: dict[str, Any], found: Found) -> list[Note]:
+def _ways_past(found: Found) -> list[Note]:
     """Name what would be, or stays, a way to OpenClaw past the proxy."""
     changes = []
     if found.has_token:
@@ -135,12 +136,12 @@ def _ways_past(kept: dict[str, Any], found: Found) -> list[Note]:
         changes.append(
             Note("gateway.portals.ingress", "is kept: a port of its own, whose requests extauthz never hears of")
         )
-    if isinstance(kept.get("remote"), dict):
+    if found.has_remote_token:
         changes.append(
             Note(
-                "gateway.remote",
-                "is kept. A token in it is for a Gateway elsewhere; should OpenClaw take it for its own, it says at "
-                "start that a shared token is configured: take it out then",
+                "gateway.remote.token",
+                "is taken out: OpenClaw takes it for a token of its own, and does not start in this mode. It is for "
+                "another Gateway; keep it where you use it",
             )
         )
     return changes

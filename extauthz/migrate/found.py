@@ -48,6 +48,8 @@ class Found:
     """Whether OpenClaw opens a port of its own for portals."""
     has_token: bool
     """Whether the file has a token or a password, or says where one is kept."""
+    has_remote_token: bool
+    """Whether there is a token for a Gateway elsewhere."""
     variables: tuple[str, ...]
     """Environment variables in which the token or the password is, or may be, kept."""
     variables_in_file: tuple[str, ...]
@@ -128,6 +130,7 @@ def look(file: OpenClawFile) -> Found:
         tls=read.get("tls.enabled", bool, default=False),
         ingress=read.get("portals.ingress", dict) is not None,
         has_token=any(secret is not None for secret in secrets),
+        has_remote_token=read.get("remote", dict, {}).get("token") is not None,
         variables=names,
         variables_in_file=tuple(name for name in names if name in _set_in_file(file.data)),
     )

@@ -147,6 +147,7 @@ def _site(  # noqa: PLR0913, PLR0917 - everything that is known, for the steps
         proxy=around.proxy,
         listen=around.listen,
         upstream=upstream,
+        proxy_addresses=choices.proxy_addresses,
         peer=_example(proxies[0]) if proxies else _EXAMPLE_PEER,
         user_header=user_header(loaded.settings.gateways[choices.gateway]) or "",
         required_headers=tuple(rules["requiredHeaders"]),

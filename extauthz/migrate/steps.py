@@ -4,6 +4,7 @@ Shadow mode first, then enforce. Each step is texts with the commands that belon
 which everything was written.
 """
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,12 @@ from extauthz.migrate.notes import Note
 
 SERVE: Final = "extauthz serve --config extauthz.yaml"
 _CHECK: Final = "extauthz check --config extauthz.yaml"
+_REPLAY: Final = (
+    "sed 's/^    mode: shadow$/    mode: enforce/' extauthz.yaml > enforce.yaml",
+    "extauthz explain --config enforce.yaml --before extauthz.yaml --replay decisions.jsonl",
+)
+_BEFORE: Final = ".before-extauthz"
+_ASKS_ITSELF: Final = frozenset({"token", "password"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Site:
     """None: nobody said where OpenClaw listens."""
     peer: str
     """An address in trustedProxies, for examples."""
+    proxy_addresses: tuple[str, ...]
+    """From where the proxy calls OpenClaw."""
     user_header: str
     required_headers: tuple[str, ...]
     user: str
@@ -136,54 +145,73 @@ def _explain(site: Site, user: str, peer: str) -> str:
 
 def _test(site: Site) -> list[Part]:
     host = f"-H {shlex.quote(f'host: {site.host}')} " if site.host else ""
-    parts = [
+    stranger = Part(
+        "Send a request as a stranger, past the identity-aware proxy, and look for it in the decision log:",
+        (
+            f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {host}http://{site.listen}/",
+            "tail -n 5 decisions.jsonl",
+        ),
+    )
+    return [
         Part(
             "Ask what would be decided, without sending anything. The first is allowed; the second is not, for it "
             "comes from no trusted proxy:",
             (_explain(site, site.user, site.peer), _explain(site, site.user, "192.0.2.1")),
         ),
-        Part(
-            "Send a request as a stranger, past the identity-aware proxy, and look for it in the decision log:",
-            (
-                f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {host}http://{site.listen}/",
-                "tail -n 5 decisions.jsonl",
-            ),
-        ),
+        *_before_opening(site),
+        stranger,
+        *_opening(site),
     ]
+
+
+def _before_opening(site: Site) -> list[Part]:
+    """Have an OpenClaw that goes on asking for its token take requests from the proxy."""
+    if site.found.mode not in _ASKS_ITSELF:
+        return []
+    entries = json.dumps([*site.found.trusted_proxies, *site.proxy_addresses])
+    text = (
+        "OpenClaw refuses requests with an X-Forwarded-For unless it knows who wrote that. Keep what you have, and add "
+        "the proxy. This alone lets nobody in"
+    )
+    if site.included:
+        return [Part(f"{text}. In the file that has it: `gateway.trustedProxies: {entries}`.", (_backup(site),))]
+    set_ = f"openclaw config set gateway.trustedProxies {shlex.quote(entries)} --strict-json"
+    return [Part(f"{text}:", (_backup(site), set_))]
+
+
+def _opening(site: Site) -> list[Part]:
+    """Say who is sent through the proxy now, and what to look for."""
     if site.found.mode == "trusted-proxy":
-        parts.append(
+        return [
             Part(
                 "The identity-aware proxy still has OpenClaw itself as its upstream, and nothing changes for anybody. "
-                "Send requests of your own through the new proxy; OpenClaw answers 401 until step 4."
+                "Requests of your own through the new proxy get 401 or 403 from OpenClaw until step 4."
             )
-        )
-    elif site.found.mode == "none":
-        parts.append(
+        ]
+    if site.found.mode == "none":
+        return [
             Part(
-                "OpenClaw asks nobody who they are until step 4. extauthz enforces from the start: let nothing else "
-                "stand between this proxy and OpenClaw, and keep the proxy on loopback until then."
+                "OpenClaw asks nobody who they are until step 4. So extauthz enforces from the start; keep the "
+                "proxy on loopback until then."
             )
-        )
-    else:
-        parts.append(
-            Part(
-                f"Have the identity-aware proxy send its requests to {site.listen}. In shadow mode everything reaches "
-                f"OpenClaw as before, and its {site.found.mode} decides; extauthz only writes down what it would deny."
-            )
-        )
-    parts.append(
+        ]
+    return [
         Part(
-            "Let that run until everybody was there once. Then see what would be denied, and why; go on when these are "
-            "only strangers:",
-            ("extauthz explain --config extauthz.yaml --replay decisions.jsonl",),
+            f"Have the identity-aware proxy send its requests to {site.listen}. In shadow mode everything reaches "
+            f"OpenClaw as before, and its {site.found.mode} decides; extauthz only writes down what it would deny. "
+            "Let that run until everybody was there once. What would enforcing change? Go on when only strangers would "
+            "be denied:",
+            _REPLAY,
         )
-    )
-    return parts
+    ]
+
+
+def _backup(site: Site) -> str:
+    return f"cp -p {shlex.quote(site.source)} {shlex.quote(site.source + _BEFORE)}"
 
 
 def _change(site: Site) -> list[Part]:
-    source = shlex.quote(site.source)
-    parts = [Part("Keep what you have:", (f"cp -p {source} {shlex.quote(site.source + '.before-extauthz')}",))]
+    parts = [] if site.found.mode in _ASKS_ITSELF else [Part("Keep what you have:", (_backup(site),))]
     if site.included:
         files = ", ".join(f"`{name}`" for name in site.included)
         parts.append(
@@ -237,6 +265,7 @@ def _restart(site: Site) -> list[Part]:
 
 
 def _enforce(site: Site) -> list[Part]:
+    proxy = f" --proxy {site.proxy}" if site.proxy else ""
     url = f"https://{site.host or 'HOST'}/"
     parts = [
         Part(
@@ -247,18 +276,21 @@ def _enforce(site: Site) -> list[Part]:
     if site.shadow:
         parts.append(
             Part(
-                "Look at the decision log once more, then enforce. extauthz reads its file again by itself:",
-                (
-                    "extauthz explain --config extauthz.yaml --replay decisions.jsonl",
-                    "sed -i 's/^    mode: shadow$/    mode: enforce/' extauthz.yaml",
-                    _CHECK,
-                ),
+                "Let that run until everybody was there once. What extauthz would deny, OpenClaw refuses meanwhile, "
+                "for it gets no identity. What would enforcing change?",
+                _REPLAY,
+            )
+        )
+        parts.append(
+            Part(
+                "When only strangers would be denied, enforce. extauthz reads its file again by itself:",
+                ("mv enforce.yaml extauthz.yaml", _CHECK),
             )
         )
     parts.append(
         Part(
             "Try to get past it, as everybody on the network can:",
-            (f"extauthz probe {url}",),
+            (f"extauthz probe {url} --config extauthz.yaml{proxy}",),
         )
     )
     return parts
@@ -283,14 +315,12 @@ def way_back(site: Site) -> Step:
     source = shlex.quote(site.source)
     parts = [
         Part(
-            "Until step 3 nothing of OpenClaw has changed: have the identity-aware proxy, or the people, go to "
-            "OpenClaw as before, and stop the new proxy and extauthz."
-            if site.found.mode != "none"
-            else "Until step 3 nothing of OpenClaw has changed: stop the new proxy and extauthz."
+            "Until step 3 OpenClaw decides as before: have people go to it as before, and stop the new proxy and "
+            "extauthz."
         ),
         Part(
             "After it, put back the file, and into its environment what was taken out:",
-            (f"cp -p {shlex.quote(site.source + '.before-extauthz')} {source}", "openclaw gateway restart"),
+            (f"cp -p {shlex.quote(site.source + _BEFORE)} {source}", "openclaw gateway restart"),
         ),
     ]
     if site.shadow:
