@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from extauthz.config.document import Document
 from extauthz.config.load import loads
 from extauthz.config.schema import Settings
 from extauthz.config.values import UNIX
@@ -55,7 +56,7 @@ def fit(text: str, *, callers: Sequence[str] = (), ipv6: bool = False) -> Fitted
         GapError: It says what cannot be in a pod, or does not say who may ask there.
     """
     settings = loads(text).settings
-    data = yaml.safe_load(text)
+    data = Document("", text).data
     _refuse_local_callers(settings)
     host = "[::]" if ipv6 else "0.0.0.0"  # noqa: S104 - in a pod; who may ask is said beside it
     sections: dict[str, dict[str, Any]] = {

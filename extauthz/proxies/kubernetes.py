@@ -42,6 +42,7 @@ _LABEL_NAME: Final = re.compile(
     r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LINE_ENDS: Final = "\x85\u2028\u2029"  # to YAML 1.1, beside those that JSON escapes
 _IMAGE: Final = re.compile(
     r"(?P<name>([a-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*)"
     r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -162,7 +163,14 @@ def _block(text: str) -> str:
         same = yaml.safe_load(f"data:\n  key: {block}") == {"data": {"key": text}}
     except yaml.YAMLError:
         same = False
-    return block.removesuffix("\n") if same else json.dumps(text)
+    return block.removesuffix("\n") if same else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    # JSON writes what is beyond 16 bits as two escapes, which YAML reads as two characters: so nothing is escaped but
+    # what YAML would take for a line's end.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(f"\\u{ord(one):04x}" if one in _LINE_ENDS else one for one in quoted)
 
 
 def _image(text: str) -> str:
