@@ -20,15 +20,19 @@ from extauthz.telemetry.tally import Tally
 
 _log: Final = structlog.get_logger()
 
-# Decisions that wait to be written, and the bytes of the requests they hold; more are dropped and counted.
+# Decisions that wait to be handed on or are, and the memory of the requests they hold; more are dropped and counted.
 MOST_WAITING: Final = 8192
-MOST_WAITING_BYTES: Final = 8_388_608
+MOST_WAITING_BYTES: Final = 16_777_216
 # How long the writer rests between two looks at the queue: what a decision waits at most until it is seen.
 PAUSE_SECONDS: Final = 0.05
-# Decisions handed on together.
-BATCH: Final = 512
+# Decisions handed on together, and how long the writer then rests before the next ones. One thread of Python runs at
+# a time: without the rest, a request would wait for five milliseconds (sys.getswitchinterval) to be decided.
+BATCH: Final = 32
+REST_SECONDS: Final = 0.0002
 # How long what waits may take to be written when the service ends.
 CLOSE_SECONDS: Final = 5.0
+# How often it is said that somebody who looks on fails.
+SAY_SECONDS: Final = 60.0
 
 
 class Sink(Protocol):
@@ -37,7 +41,8 @@ class Sink(Protocol):
     def take(self, records: Sequence[Record]) -> None:
         """Look at these decisions, in the order in which they were made; called every `PAUSE_SECONDS`, with none too.
 
-        In one thread. What it raises is logged once, and nobody else misses anything for it.
+        In one thread, the same for all: who waits for something lets the others wait. What it raises is logged, once
+        in SAY_SECONDS, and nobody else misses anything for it.
         """
 
     def close(self) -> None:
@@ -50,7 +55,7 @@ class Telemetry:
     Attributes:
         tally: The counts.
         sinks: Who looks on; set before `start`.
-        dropped: Decisions that nobody but the counts saw, because the queue was full.
+        dropped: Decisions that nobody but the counts saw, because the queue was full or was closed.
     """
 
     def __init__(self, sinks: Sequence[Sink] = (), *, most_waiting: int = MOST_WAITING) -> None:
@@ -62,7 +67,8 @@ class Telemetry:
         self._lock: Final = threading.Lock()
         self._waiting_bytes = 0
         self._ended: Final = threading.Event()
-        self._failed: Final[set[Sink]] = set()
+        self._waiting = 0
+        self._said: Final[dict[int, float]] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -72,9 +78,15 @@ class Telemetry:
 
     def close(self) -> None:
         """Hand on what waits, and end; not longer than CLOSE_SECONDS."""
+        if self._thread is None:
+            return
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        self._thread.join(CLOSE_SECONDS)
+        with self._lock:
+            left, self._waiting = self._waiting, self._most_waiting  # whatever still comes is dropped
+            self.dropped += left
+        if left:
+            _log.error("decisions were not handed on before the end", decisions=left)
 
     def decided(  # noqa: PLR0913, PLR0917 - a record's parts; by position, because a keyword costs time here
         self,
@@ -97,9 +109,10 @@ class Telemetry:
         )
         size = record.size
         with self._lock:
-            if len(self._queue) >= self._most_waiting or self._waiting_bytes + size > MOST_WAITING_BYTES:
+            if self._waiting >= self._most_waiting or self._waiting_bytes + size > MOST_WAITING_BYTES:
                 self.dropped += 1
                 return
+            self._waiting += 1
             self._waiting_bytes += size
             self._queue.append(record)
 
@@ -117,19 +130,23 @@ class Telemetry:
         while True:
             with self._lock:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-                self._waiting_bytes -= sum(record.size for record in batch)
             for sink in self.sinks:
                 self._give(sink, batch)
+            # Only now they are gone: who hangs holds this one batch, and it counts.
+            size = sum(record.size for record in batch)
+            with self._lock:
+                self._waiting -= len(batch)
+                self._waiting_bytes -= size
             if len(batch) < BATCH:
                 return
+            time.sleep(REST_SECONDS)
 
     def _give(self, sink: Sink, batch: Sequence[Record]) -> None:
         try:
             sink.take(batch)
         except Exception:  # noqa: BLE001 - it concerns nobody else
-            # Said once: a sink that fails for each decision would otherwise fill the service's own log.
-            if sink not in self._failed:
-                self._failed.add(sink)
+            # A sink that fails for each decision would otherwise fill the service's own log.
+            now = time.monotonic()
+            if now >= self._said.get(id(sink), -SAY_SECONDS) + SAY_SECONDS:
+                self._said[id(sink)] = now
                 _log.exception("a decision could not be shown", sink=type(sink).__name__)
-        else:
-            self._failed.discard(sink)

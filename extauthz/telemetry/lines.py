@@ -1,0 +1,374 @@
+"""From a record to what is told of it: the decision log's line. Nothing is written here, and nothing is weighed again.
+
+The values are the client's. What may be a secret is left out here, where the line is made, and nowhere later: of
+headers only the names are told, of the values only those that the rules weigh; a path loses its query, and every part
+of it that carries what a query carries.
+"""
+
+import json
+import re
+import time
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
+
+from extauthz.core import reasons
+from extauthz.core.address import Address, AddressSet
+from extauthz.core.attribution import client_address
+from extauthz.core.decision import Allow, Deny, Shadowed
+from extauthz.core.explain import explain
+from extauthz.core.policy import Gateway, Policy
+from extauthz.core.request import Headers, Request
+from extauthz.core.steps import READABLE
+from extauthz.core.text import fold, is_blank, trim
+from extauthz.telemetry.record import Record
+from extauthz.telemetry.tally import Result
+from extauthz.wire.forward_auth import DIALECTS
+
+# Header names in one line, and their characters together; how many more there were is told.
+MOST_NAMES: Final = 128
+MOST_NAME_CHARACTERS: Final = 4096
+# A value that is longer is told as being there. An address of e-mail has 254 characters, a chain of ten hops 400.
+LONGEST_VALUE_BYTES: Final = 1024
+# What is longer is cut, and ends with CUT.
+LONGEST_PATH_CHARACTERS: Final = 1024
+LONGEST_HOST_CHARACTERS: Final = 260
+LONGEST_METHOD_CHARACTERS: Final = 32
+LONGEST_NAMED_CHARACTERS: Final = 64
+LONGEST_FAULT_CHARACTERS: Final = 256
+CUT: Final = "…"
+
+# The sets of header names that are remembered: browsers and programs send few different ones.
+REMEMBERED_NAME_SETS: Final = 512
+# The clients that are remembered, by what named them: 2 KB each at most.
+REMEMBERED_CLIENTS: Final = 2048
+
+REDACTED: Final = "[redacted]"
+
+# The headers that rules weigh in every gateway, beside its own user header.
+FORWARDED_FOR: Final = "x-forwarded-for"
+REAL_IP: Final = "x-real-ip"
+ORIGIN: Final = "origin"
+WEIGHED: Final = (FORWARDED_FOR, REAL_IP, ORIGIN)
+
+# Without any of these, a path that lost its query is told as it is.
+_SUSPECT: Final = re.compile(r"[#%;@]")
+# Where what belongs to a query begins, written out or percent-encoded.
+_QUERY: Final = re.compile(r"[?#]|%3f|%23", re.IGNORECASE)
+# Parameters of one segment (RFC 3986, section 3.3): where ";jsessionid=" stands. The ";" stays, to show that one was.
+_PARAMETERS: Final = re.compile(r"(;|%3b)(?:(?!%2f)[^/])*", re.IGNORECASE)
+# User information (RFC 3986, section 3.2.1): in an absolute target, behind "//", in a URL that stands in a path.
+_USER_INFORMATION: Final = re.compile(r"(^(?:/|%2f){2}|(?::|%3a)(?:/|%2f)+|^)(?:(?!%2f)[^/])*(?:@|%40)", re.IGNORECASE)
+
+Value = str | Literal[True]
+
+
+class DecisionLine(TypedDict):
+    """One decision, as the decision log has it; docs/decision-log.md says what each key means."""
+
+    time: str
+    id: str
+    gateway: str | None
+    door: str | None
+    caller: str
+    peer: str | None
+    client: str | None
+    user: str | None
+    method: str
+    host: str
+    path: str
+    result: Result
+    reason: str | None
+    step: str | None
+    policy: str
+    shadow: bool
+    microseconds: int
+    headers: dict[str, Value]
+    repeated: NotRequired[list[str]]
+    exact: NotRequired[Literal[False]]
+    more: NotRequired[int]
+    named: NotRequired[str]
+    fault: NotRequired[str]
+    hint: NotRequired[str]
+
+
+def line(record: Record, redact: Collection[str]) -> DecisionLine:
+    """Return what is told of one decision.
+
+    Args:
+        record: The decision.
+        redact: Headers whose values never appear, by name in any case.
+    """
+    return LineMaker(redact).line(record)
+
+
+def encode(told: DecisionLine) -> bytes:
+    """Write a line as JSON, with the newline that ends it: valid UTF-8, and nothing in it steers a terminal.
+
+    What can be printed stays as it is; in a line with anything else, whatever is no ASCII is escaped.
+    """
+    text = _write(told)
+    if not (text.isascii() and "\x7f" not in text) and not text.isprintable():
+        # A lone surrogate is no text that every reader takes: it is replaced before it is written.
+        text = _write_ascii(json.loads(text.encode(errors="replace")))
+    return text.encode() + b"\n"
+
+
+_write: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_write_ascii: Final = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
+
+
+class _Names(NamedTuple):
+    """What a set of header names comes to in a line of one gateway.
+
+    Attributes:
+        told: Each name that is told, as being there.
+        weighed: Those of them whose value the rules weigh.
+        required: Those that are required, and not weighed.
+        more: Names that are not told.
+    """
+
+    told: dict[str, Value]
+    weighed: tuple[str, ...]
+    required: tuple[str, ...]
+    more: int
+
+
+class _Memory:
+    """What many lines of one policy have in common; shared by all gateways, so that there is one bound for all."""
+
+    def __init__(self) -> None:
+        self.names: Final[dict[tuple[str, str], _Names]] = {}
+        self.clients: Final[dict[tuple[str, Address, str | None, str | None], str | None]] = {}
+
+
+class _Gateway:
+    """What is the same for all lines of one gateway; None stands for no gateway."""
+
+    def __init__(self, gateway: Gateway | None, redact: frozenset[str], memory: _Memory) -> None:
+        own = (gateway.user_header,) if gateway is not None and gateway.user_header else ()
+        self._weighed: Final = dict.fromkeys((*own, *WEIGHED))
+        required = gateway.required_headers if gateway is not None else ()
+        self._required: Final = dict.fromkeys(one.name for one in required if one.name not in self._weighed)
+        self._id: Final = gateway.id if gateway is not None else ""
+        self._trusted: Final = gateway.trusted_proxies if gateway is not None else AddressSet()
+        self._real_ip: Final = gateway is not None and gateway.allow_real_ip_fallback
+        # Which of the two named the client is not asked: redacting one hides both.
+        self._hidden: Final = FORWARDED_FOR in redact or (self._real_ip and REAL_IP in redact)
+        self._memory: Final = memory
+
+    def client(self, peer: Address | None, headers: Headers | None) -> str | None:
+        """Return the address of the client behind a peer, where it is known."""
+        if peer is None:
+            return None
+        chain = _end_of(headers, FORWARDED_FOR) if headers is not None else None
+        real = _end_of(headers, REAL_IP) if headers is not None and self._real_ip else None
+        remembered = self._memory.clients
+        key = (self._id, peer, chain, real)
+        if key in remembered:
+            return remembered[key]
+        found = client_address(peer, self._trusted, forwarded_for=chain, real_ip=real)
+        told = None if found is None else REDACTED if self._hidden and peer in self._trusted else str(found)
+        if len(remembered) >= REMEMBERED_CLIENTS:
+            remembered.clear()
+        remembered[key] = told
+        return told
+
+    def names(self, headers: Headers) -> _Names:
+        """Sort the names of a request's headers."""
+        remembered = self._memory.names
+        key = (self._id, headers.together)
+        found = remembered.get(key)
+        if found is None:
+            found = self._sort(headers.names)
+            if len(headers.together) <= MOST_NAME_CHARACTERS:
+                if len(remembered) >= REMEMBERED_NAME_SETS:
+                    remembered.clear()
+                remembered[key] = found
+        return found
+
+    def _sort(self, names: Collection[str]) -> _Names:
+        left = MOST_NAME_CHARACTERS
+        told: dict[str, Value] = {}
+        for name in names if len(names) <= MOST_NAMES else self._first(names):
+            left -= len(name)
+            if left < 0 or len(told) == MOST_NAMES:
+                break
+            told[name] = True
+        weighed = tuple(name for name in self._weighed if name in told)
+        required = tuple(name for name in self._required if name in told)
+        return _Names(told, weighed, required, len(names) - len(told))
+
+    def _first(self, names: Collection[str]) -> Iterable[str]:
+        """Return names with those first that matter: the others do not crowd them out."""
+        matter = [name for name in (*self._weighed, *self._required) if name in names]
+        return dict.fromkeys((*matter, *names))
+
+
+class LineMaker:
+    """Makes lines, and remembers between them what is the same in many. For one thread.
+
+    Attributes:
+        redact: Headers whose values never appear, folded.
+    """
+
+    def __init__(self, redact: Collection[str]) -> None:
+        self.redact: Final = frozenset(fold(trim(name)) for name in redact)
+        self._policy: Policy | None = None
+        self._memory = _Memory()
+        self._gateways: dict[str, _Gateway] = {}
+
+    def line(self, record: Record) -> DecisionLine:
+        """Return what is told of one decision."""
+        request, decision = record.request, record.decision
+        gateway = decision.gateway
+        denial: Deny | None = None
+        if isinstance(decision, Allow):
+            result: Result = "allow"
+            peer: Address | None = decision.peer
+            user = decision.user
+        else:
+            result, denial = ("shadow", decision.denial) if isinstance(decision, Shadowed) else ("deny", decision)
+            peer, user = denial.peer, denial.user
+        known = self._gateway(record.policy, gateway)
+        made: DecisionLine = {
+            "time": _time(record.time_ns),
+            "id": record.id,
+            "gateway": gateway.id if gateway is not None else None,
+            "door": record.door if record.door in _DOORS else None,
+            "caller": str(request.caller),
+            "peer": str(peer) if peer is not None else None,
+            "client": known.client(peer, request.headers),
+            "user": self._user(gateway, user),
+            "method": _cut(request.method, LONGEST_METHOD_CHARACTERS),
+            "host": self._host(request.host),
+            "path": shown_path(request.path),
+            "result": result,
+            "reason": denial.reason.code if denial is not None else None,
+            "step": denial.step if denial is not None and denial.step != _NO_STEP else None,
+            "policy": record.version,
+            "shadow": gateway is not None and gateway.shadow,
+            "microseconds": record.door_ns // 1000,
+            "headers": {},
+        }
+        if request.headers is not None:
+            self._tell_headers(made, known.names(request.headers), request.headers)
+        if gateway is None and request.gateway is not None:
+            made["named"] = _cut(request.gateway, LONGEST_NAMED_CHARACTERS)
+        if denial is not None and denial.reason is reasons.REQUEST_MALFORMED:
+            made["fault"] = _cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
+        return made
+
+    def _gateway(self, policy: Policy, gateway: Gateway | None) -> _Gateway:
+        if policy is not self._policy:
+            self._policy, self._memory, self._gateways = policy, _Memory(), {}
+        key = gateway.id if gateway is not None else ""
+        found = self._gateways.get(key)
+        if found is None:
+            found = self._gateways[key] = _Gateway(gateway, self.redact, self._memory)
+        return found
+
+    def _tell_headers(self, made: DecisionLine, names: _Names, headers: Headers) -> None:
+        made["headers"] = told = names.told.copy()
+        read = headers.read
+        for name in names.weighed:
+            told[name] = self._weighed(name, read(name) or b"")
+        for name in names.required:
+            if _blank(read(name) or b""):
+                told[name] = ""
+        if headers.repeated:
+            repeated = [name for name in headers.repeated if name in told]
+            if repeated:
+                made["repeated"] = sorted(repeated)
+        if not headers.exact:
+            made["exact"] = False
+        if names.more:
+            made["more"] = names.more
+
+    def _weighed(self, name: str, value: bytes) -> Value:
+        """Return a value that the rules weigh; True where it is too long, or no text."""
+        if name in self.redact:
+            return REDACTED if not _blank(value) else ""
+        if len(value) > LONGEST_VALUE_BYTES:
+            return "" if _blank(value) else True
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return True
+
+    def _user(self, gateway: Gateway | None, user: str) -> str | None:
+        if not user:
+            return None
+        if gateway is None or gateway.user_header in self.redact:
+            return REDACTED
+        # A part of a name could be another's name: what is too long to be told is not told.
+        return user if len(user) <= LONGEST_VALUE_BYTES else None
+
+    def _host(self, host: str) -> str:
+        if "host" in self.redact:
+            return REDACTED if host else ""
+        if "@" in host:
+            host = f"{CUT}@{host.rpartition('@')[2]}"
+        return _cut(host, LONGEST_HOST_CHARACTERS)
+
+
+_NO_STEP: Final = "none"
+_DOORS: Final = frozenset({"grpc", *DIALECTS})
+
+
+def _time(time_ns: int) -> str:
+    """Return a moment in UTC, in the form of RFC 3339 with microseconds."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def shown_path(path: str) -> str:
+    """Return a path without what may be a secret: query, fragment, parameters of segments, user information."""
+    # A path may have a megabyte: what is far behind the end of what is shown is not looked at.
+    shown = path.partition("?")[0][: LONGEST_PATH_CHARACTERS * 2]
+    if _SUSPECT.search(shown) is not None:
+        shown = _QUERY.split(shown, maxsplit=1)[0]
+        shown = _USER_INFORMATION.sub(rf"\1{CUT}@", shown)
+        shown = _PARAMETERS.sub(r"\1", shown)
+    return _cut(shown, LONGEST_PATH_CHARACTERS)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + CUT
+
+
+def _end_of(headers: Headers, name: str) -> str | None:
+    """Return the end of a list, where the nearest proxy wrote; None where the header did not come.
+
+    What a client writes in front, however long, does not hide what stands there.
+    """
+    value = headers.read(name)
+    if value is None or len(value) <= LONGEST_VALUE_BYTES:
+        return value.decode(errors="replace") if value is not None else None
+    return value[-LONGEST_VALUE_BYTES:].partition(b",")[2].decode(errors="replace")
+
+
+def _blank(value: bytes) -> bool:
+    """Tell whether a value is blank to the rules; bytes that are no text are not."""
+    if not value:
+        return True
+    if 0x30 <= value[0] < 0x7F:  # a digit, a letter: nearly every value begins with one
+        return False
+    try:
+        return is_blank(value.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _fault(policy: Policy, request: Request, denial: Deny) -> str:
+    """Tell why a request could not be read; names at most, no values."""
+    if request.fault:
+        return request.fault
+    if denial.step == READABLE.name:
+        return explain(policy, request).outcomes[-1].detail
+    return "no header should carry this user: it has a control character, or is too long"
