@@ -6,6 +6,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
 from extauthz.stamp.signer import Signatures, Stamper
+from extauthz.telemetry.decision_log import NONE, STDOUT, DecisionLogSettings
 from extauthz.wire.answer import AnswerBuilder
 
 _log: Final = structlog.get_logger()
@@ -127,6 +129,21 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
                 )
         except KeyDirectoryError as error:
             yield Fault("stamp.keys", str(error))
+    output = decision_log_settings(loaded).output
+    if isinstance(output, Path) and not output.parent.is_dir():
+        yield Fault("decisionLog.output", f"there is no folder {output.parent}: make it first")
+
+
+def decision_log_settings(loaded: Loaded) -> DecisionLogSettings:
+    """Return what the decision log is to do; its path starts at the file's own folder, as every other."""
+    log = loaded.settings.decision_log
+    return DecisionLogSettings(
+        output=log.output if log.output in {STDOUT, NONE} else loaded.path(log.output),
+        allows=log.allows,
+        redact=tuple(log.redact),
+        rotate_bytes=log.rotate_bytes,
+        keep=log.keep,
+    )
 
 
 def open_certificates(loaded: Loaded) -> Certificates | None:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from extauthz import __version__
-from extauthz.assembly import AssemblyError, make_snapshot, open_certificates, open_keys
+from extauthz.assembly import AssemblyError, decision_log_settings, make_snapshot, open_certificates, open_keys
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import Loaded
 from extauthz.config.values import Endpoint, seconds
@@ -27,6 +27,8 @@ from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.signer import Signatures
+from extauthz.telemetry.decision_log import DecisionLog, open_settings
+from extauthz.telemetry.output import OutputError
 from extauthz.telemetry.telemetry import Telemetry
 from extauthz.view import View
 
@@ -54,6 +56,7 @@ class Service:
     Attributes:
         authorizer: What decides; its snapshot is what is in force.
         telemetry: What looks on.
+        decision_log: What writes the decisions.
         reloader: What reads the configuration again.
         keys: The stamp keys; None while stamping is off.
         ready: It serves, and does not go.
@@ -75,7 +78,8 @@ class Service:
         self.ready = False
         self.keys = open_keys(loaded)
         self._keys_of: tuple[object, ...] = _keys_wanted(loaded)
-        self.telemetry: Final = Telemetry()
+        self.decision_log: Final = _open_decision_log(loaded)
+        self.telemetry: Final = Telemetry((self.decision_log,))
         self._signatures: Final = Signatures()
         self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys, self._signatures), self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
@@ -87,6 +91,7 @@ class Service:
             keys=lambda: self.keys,
             signatures=self._signatures,
             telemetry=self.telemetry,
+            decision_log=self.decision_log,
         )
         self._loaded: Final = loaded
         self._watch: Final = _KeyWatch()
@@ -240,6 +245,12 @@ class Service:
             snapshot = make_snapshot(loaded, keys, self._signatures)
         except AssemblyError as error:
             raise RefusedError(str(error)) from error
+        try:
+            log = self.decision_log.prepare(decision_log_settings(loaded))
+        except OutputError as error:
+            raise RefusedError(f"decisionLog.output: {error}") from error
+        # From here on nothing can fail.
+        self.decision_log.follow(log)
         # The keys first: no stamp is signed by a key that the JWKS does not have.
         self.keys, self._keys_of = keys, wanted
         self.authorizer.snapshot = snapshot
@@ -279,6 +290,14 @@ class _KeyWatch:
         if active is not None and active.kid != self._signing:
             self._signing = active.kid
             _log.info("stamps are signed", kid=active.kid, algorithm=active.algorithm)
+
+
+def _open_decision_log(loaded: Loaded) -> DecisionLog:
+    """Open what the configuration names; raises AssemblyError."""
+    try:
+        return DecisionLog(open_settings(decision_log_settings(loaded)))
+    except OutputError as error:
+        raise AssemblyError(f"decisionLog.output: {error}") from error
 
 
 def _keys_wanted(loaded: Loaded) -> tuple[object, ...]:

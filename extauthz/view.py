@@ -7,6 +7,7 @@ from extauthz.authorizer import Snapshot
 from extauthz.reload import ReloadStatus
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.signer import Signatures
+from extauthz.telemetry.decision_log import DecisionLog
 from extauthz.telemetry.telemetry import Telemetry
 
 
@@ -22,6 +23,7 @@ class View:
         keys: The stamp keys; None while stamping is off.
         signatures: How many stamps were signed.
         telemetry: The counts, and what was dropped.
+        decision_log: How many lines were written, and how many could not be.
     """
 
     started: float
@@ -31,3 +33,4 @@ class View:
     keys: Callable[[], KeyDirectory | None]
     signatures: Signatures
     telemetry: Telemetry
+    decision_log: DecisionLog

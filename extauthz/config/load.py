@@ -249,7 +249,5 @@ def _not_built(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], st
     listen = data.get("listen") or {}
     if "admin" in listen:
         yield ("listen", "admin"), "the admin address is not built yet; nothing listens there"
-    if "decisionLog" in data:
-        yield ("decisionLog",), "the decision log is not built yet; nothing is written"
     if "admin" in data:
         yield ("admin",), "the admin address is not built yet"

@@ -134,6 +134,10 @@ class DecisionLog(Model):
     output: FileName = Field("stdout", description="stdout, none or a path.")
     allows: Rate = Field(1.0, description="The share of allows that is written; denials always are.")
     redact: list[str] = Field(["cookie", "authorization"], description="Headers whose values never appear.")
+    rotate_bytes: int = Field(
+        104_857_600, ge=0, le=1_099_511_627_776, description="Size at which a file is moved away; 0: never."
+    )
+    keep: int = Field(5, ge=1, le=1000, description="How many of the files moved away are kept.")
 
 
 class Admin(Model):

@@ -35,13 +35,11 @@ class OutputError(Exception):
 
 
 class Output(Protocol):
-    """Takes bytes.
+    """Takes bytes."""
 
-    Attributes:
-        portion: How many bytes are best written together: they arrive in one piece.
-    """
-
-    portion: int
+    @property
+    def portion(self) -> int:
+        """How many bytes are best written together: they arrive in one piece."""
 
     def write(self, data: bytes, wait: float) -> int:
         """Write from the beginning of `data`, waiting `wait` seconds at most; return how many bytes were written.

@@ -8,7 +8,7 @@ from extauthz.core.request import Request
 
 # What a request takes beside its texts, and each of its headers beside its bytes: objects of Python and of protobuf.
 # Measured by tests/telemetry/test_telemetry.py. A character has four bytes at most.
-_FIXED_BYTES: Final = 1024
+_FIXED_BYTES: Final = 4096
 _HEADER_BYTES: Final = 384
 
 

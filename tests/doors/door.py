@@ -117,9 +117,16 @@ class Served:
         return bool(health_pb2.HealthCheckResponse.FromString(answer).status == SERVING)
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return what it wrote into its log, one object a line."""
-        lines = self.program.log_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """Return what it wrote into its own log, one object a line."""
+        return [line for line in self._lines() if "event" in line]
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return the decisions that it wrote to standard output, which goes to the same file here."""
+        return [line for line in self._lines() if "event" not in line]
+
+    def _lines(self) -> list[dict[str, Any]]:
+        lines = self.program.log_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
 
 @contextlib.contextmanager
