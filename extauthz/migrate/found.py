@@ -101,10 +101,9 @@ def look(file: OpenClawFile) -> Found:
     mode = auth_mode(file.gateway)
     if mode is None:
         read.faults.append(Note("gateway.auth.mode", f"must be one of {', '.join(AUTH_MODES)}"))
-    if read.get("mode", str) == "remote":
-        read.faults.append(
-            Note("gateway.mode", "is `remote`: this OpenClaw uses a Gateway elsewhere; give the file of that host")
-        )
+    if read.get("mode", str, "local") != "local":
+        told = "is not `local`: this OpenClaw has no Gateway of its own. Give the file of the host that has it"
+        read.faults.append(Note("gateway.mode", told))
     port: Any = file.gateway.get("port", DEFAULT_PORT)
     auth = read.get("auth", dict, {})
     secrets = [auth.get("token"), auth.get("password")]
