@@ -62,7 +62,7 @@ def fit(text: str, *, callers: Sequence[str] = (), ipv6: bool = False) -> Fitted
     sections: dict[str, dict[str, Any]] = {
         "listen": {door: f"{host}:{port}" for door, port in PORTS.items()},
         "callers": {**(data.get("callers") or {}), "addresses": _callers(settings, callers)},
-        "admin": {"tokenFile": TOKEN},
+        "admin": {**(data.get("admin") or {}), "tokenFile": TOKEN},
     }
     if settings.stamp.enabled:
         sections["stamp"] = {**(data.get("stamp") or {}), "keys": KEYS, "generateKeys": False}

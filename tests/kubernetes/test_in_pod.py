@@ -125,6 +125,11 @@ def test_what_a_pod_cannot_write_goes_to_where_its_log_is_read() -> None:
         assert any(note.startswith("decisionLog") for note in fitted.notes) == (output != in_pod)
 
 
+def test_what_else_is_said_of_the_admin_address_stays() -> None:
+    fitted = fit(GATEWAYS + "admin: {tokenFile: /home/me/token, hosts: [metrics.example.com]}\n", callers=CALLER)
+    assert data(fitted.text)["admin"] == {"tokenFile": "/etc/extauthz/admin/token", "hosts": ["metrics.example.com"]}
+
+
 def test_without_stamps_there_are_no_keys() -> None:
     fitted = fit(GATEWAYS + "stamp: {enabled: false}\n", callers=CALLER)
     assert data(fitted.text)["stamp"] == {"enabled": False}
