@@ -3,8 +3,7 @@
 No note holds a value that may be a secret: of a wrong type only the type is told.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from extauthz.audit.finding import quoted
@@ -13,11 +12,11 @@ from extauthz.audit.view import GatewayView, OpenClawFacts, Unreadable
 from extauthz.core.address import parse_entry
 from extauthz.core.origin import parse_configured_origin
 from extauthz.core.text import trim
+from extauthz.openclaw import references
+from extauthz.openclaw.values import AUTH_MODES
 
 PLACE: Final = "gateway"
-_REFERENCE: Final = re.compile(r"(?<!\$)\$\{[A-Z_][A-Z0-9_]*\}")
-_AUTH_MODES: Final = frozenset({"none", "token", "password", "trusted-proxy"})
-_BINDS: Final = frozenset({"auto", "lan", "loopback", "custom", "tailnet"})
+_BINDS: Final = ("auto", "custom", "lan", "loopback", "tailnet")
 _TYPES: Final = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -27,7 +26,7 @@ def view_of_openclaw(gateway: Mapping[str, Any]) -> GatewayView:
     auth = read.object(gateway, "auth")
     rules = read.object(auth, "trustedProxy", f"{PLACE}.auth")
     ui = read.object(gateway, "controlUi")
-    mode = read.one_of(auth, "mode", f"{PLACE}.auth", _AUTH_MODES)
+    mode = read.one_of(auth, "mode", f"{PLACE}.auth", AUTH_MODES)
     bind = read.one_of(gateway, "bind", PLACE, _BINDS)
     proxies, count = read.proxies(gateway)
     origins = read.origins(ui)
@@ -92,10 +91,10 @@ class _Reader:
         value = self._typed(data, key, place, str, "text")
         return value if isinstance(value, str) else ""
 
-    def one_of(self, data: Mapping[str, Any], key: str, place: str, known: frozenset[str]) -> str | None:
+    def one_of(self, data: Mapping[str, Any], key: str, place: str, known: Sequence[str]) -> str | None:
         value = self.text(data, key, place)
-        if value and value not in known and not _REFERENCE.search(value):
-            self._types.append(f"{place}.{key} is {quoted(value)}; {', '.join(sorted(known))} are known")
+        if value and value not in known and not references(value):
+            self._types.append(f"{place}.{key} is {quoted(value)}; {', '.join(known)} are known")
         return value or None
 
     def texts(self, data: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
@@ -106,7 +105,7 @@ class _Reader:
         """Return the entries of `trustedProxies` that can be read, and how many stand there in all."""
         entries = []
         for where, text in self._listed(gateway, "trustedProxies", PLACE):
-            if _REFERENCE.search(text):
+            if references(text):
                 continue
             try:
                 entries.append(Entry(where, parse_entry(text)))
@@ -124,7 +123,7 @@ class _Reader:
             if not origin:
                 continue
             found.append(origin)
-            if origin != "*" and not _REFERENCE.search(origin) and not _parses(parse_configured_origin, origin):
+            if origin != "*" and not references(origin) and not _parses(parse_configured_origin, origin):
                 self._origins.append(f"{where} is {quoted(text)}")
         return tuple(found)
 
@@ -136,7 +135,7 @@ class _Reader:
             if not isinstance(item, str):
                 self._types.append(f"{where} is {_type(item)}, and text is wanted")
                 continue
-            if _REFERENCE.search(item):
+            if references(item):
                 self._references.append(f"{where} is {quoted(item)}")
             found.append((where, item))
         return found
@@ -145,7 +144,7 @@ class _Reader:
         value = data.get(key)
         if value is None:
             return None
-        if isinstance(value, str) and _REFERENCE.search(value):
+        if isinstance(value, str) and references(value):
             self._references.append(f"{place}.{key} is {quoted(value)}")
         elif not isinstance(value, wanted):
             self._types.append(f"{place}.{key} is {_type(value)}, and {told} is wanted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
-from extauthz.cli.options import EXIT_REFUSED, UnusableError, config_option, format_option, load_config
+from extauthz.cli.options import EXIT_REFUSED, UnusableConfigError, config_option, format_option, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +69,7 @@ def _audit(file: Path) -> "list[Finding]":
     from extauthz.config.load import load  # noqa: PLC0415
     from extauthz.openclaw import OpenClawError, read  # noqa: PLC0415
 
-    head = _head(file)
-    if not head.lstrip("\ufeff \t\r\n").startswith(("{", "//", "/*")):
+    if not _beginning(file).startswith(("{", "//", "/*")):
         return audit(load_config(file))
     # JSON or JSON5, and ours may be JSON, too.
     try:
@@ -78,18 +77,17 @@ def _audit(file: Path) -> "list[Finding]":
     except OpenClawError as fault:
         try:
             return audit(load(file))
-        except ConfigError:
-            if "gateways" in head:
-                load_config(file)
-            raise UnusableError(str(fault)) from fault
+        except ConfigError as error:
+            ours = "gateways" in file.read_text(encoding="utf-8", errors="replace") if file.is_file() else False
+            raise UnusableConfigError(str(error if ours else fault)) from fault
     return audit(load_config(file)) if "gateways" in found.data else audit_openclaw(found)
 
 
-def _head(file: Path) -> str:
-    """Return the beginning of the file; "" if it cannot be read, which is told by who reads all of it."""
+def _beginning(file: Path) -> str:
+    """Return how the file begins, white space left out; "" if it cannot be read, which is told by who reads it all."""
     try:
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            return opened.read(4096)
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            return opened.read(4096).lstrip()
     except (OSError, ValueError):
         return ""
 

@@ -138,6 +138,18 @@ def test_relative_key_directory_starts_at_the_file(tmp_path: Path, written: Any)
     assert "service.key_readable_by_everyone" in {finding["id"] for finding in found}
 
 
+def test_file_of_ours_in_json_is_audited_however_large_and_its_faults_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "extauthz.json"
+    users = [f"user{number}@example.com" for number in range(100_000)]  # more than an openclaw.json can have
+    content = {"callers": {"addresses": ["10.0.0.7"] * 500}, "gateways": {"g": hardened({"allowUsers": users})}}
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert [found["id"] for found in json.loads(run(str(file), "--format", "json").stdout)["findings"]] == [AUTH]
+    file.write_text(json.dumps({**content, "mode": "off"}), encoding="utf-8")
+    result = run(str(file))
+    assert result.exit_code == 2
+    assert "mode: must be" in result.stderr
+
+
 @pytest.mark.parametrize(
     "text",
     [
