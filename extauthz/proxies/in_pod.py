@@ -23,6 +23,9 @@ TOKEN: Final = f"{MOUNTED}/admin/token"
 TLS: Final = {"certificate": f"{MOUNTED}/tls/tls.crt", "privateKey": f"{MOUNTED}/tls/tls.key"}
 CLIENT_CA: Final = f"{MOUNTED}/tls/ca.crt"
 
+WIDEST_PREFIX: Final = 4
+"""A wider range of callers is everybody: 0.0.0.0/1 is half of all, 2000::/3 is every address on the Internet."""
+
 PORTS: Final = {"grpc": 9191, "http": 9192, "admin": 9193}
 
 _HEADER: Final = "# Of the pod; written by extauthz, in the place of what the file had.\n"
@@ -86,7 +89,7 @@ def _callers(settings: Settings, given: Sequence[str]) -> list[str]:
         )
     for entry in addresses:
         try:
-            everybody = getattr(parse_entry(entry), "prefix", None) == 0
+            everybody = getattr(parse_entry(entry), "prefix", WIDEST_PREFIX) < WIDEST_PREFIX
         except ValueError as error:
             raise GapError(f"callers.addresses: {error}") from error
         if everybody and not settings.callers.principals:

@@ -149,6 +149,8 @@ def test_addresses_that_other_hosts_have_stay_and_this_host_goes() -> None:
         ("callers: {addresses: [unix, 127.0.0.1]}\n", [], "list them, or their range, there or with --caller"),
         ("callers: {addresses: [0.0.0.0/0]}\n", [], "0.0.0.0/0 is everybody"),
         ("", ["::/0"], "::/0 is everybody"),
+        ("", ["0.0.0.0/1", "128.0.0.0/1"], "0.0.0.0/1 is everybody"),
+        ("", ["10.9.0.1", "2000::/3"], "2000::/3 is everybody"),
         ("", ["10.244.0.0/33"], "callers.addresses: "),
         (
             "    callers: {addresses: [127.0.0.1]}\n",

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from extauthz.audit.run import audit
 from extauthz.cli import main
 from extauthz.config.load import loads
 from extauthz.proxies.kubernetes import FILES, PRE_STOP_SECONDS
@@ -233,6 +234,13 @@ def test_nobody_asks_for_a_signature_who_was_not_named(objects: list[dict[str, A
             assert one["podSelector"]["matchLabels"]
     callers = loads(the(objects, "ConfigMap")["data"]["extauthz.yaml"]).settings.callers
     assert callers.addresses == ["10.244.0.0/16"]
+
+
+def test_the_audit_finds_nothing_critical_in_how_it_is_deployed(objects: list[dict[str, Any]]) -> None:
+    found = audit(loads(the(objects, "ConfigMap")["data"]["extauthz.yaml"]))
+    # What is found of each gateway is of the file; that stamping is off was asked for.
+    ours = [one.id for one in found if one.gateway is None and one.severity.value == "critical"]
+    assert set(ours) <= {"service.stamp_disabled"}
 
 
 def test_a_pod_is_not_killed_while_it_drains(objects: list[dict[str, Any]]) -> None:
