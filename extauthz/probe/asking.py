@@ -77,6 +77,8 @@ class Asker:
         self.budget = Budget(setup.limits)
         self.reports = False
         """Whether a Gateway has reported what arrived."""
+        self.arriving: set[str] = set()
+        """What was seen to arrive, in the words of `seen`."""
         self.failures: dict[str, list[str]] = {}
         """Answers of 500 and above to who was to be refused: the request by answer."""
         context = setup.context if setup.target.tls else None

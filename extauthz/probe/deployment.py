@@ -138,14 +138,12 @@ def websocket_identity(asker: Asker) -> Result:
     check = "websocket_identity"
     if not asker.signs_in:
         return result(check, Outcome.NOT_TESTED, SIGN_IN)
-    if not asker.signed.let_in:
-        return result(
-            check, Outcome.NOT_TESTED, f"a signed-in request is answered {asker.signed} without an upgrade too"
-        )
+    if not asker.signed.reached:
+        return result(check, Outcome.NOT_TESTED, f"no upgrade either: a signed-in request is answered {asker.signed}")
     seen = asker.signed_upgrade
-    if seen.status in {401, 403}:
+    if seen.status in {401, 403} and not seen.reached:
         return result(check, Outcome.HOLE, f"refused as if it had none: {seen}")
-    if seen.status != 101:
+    if seen.status not in {101, 401, 403}:
         return result(check, Outcome.NOT_TESTED, f"answered {seen}: no WebSocket there, or Upgrade is not passed on")
     return _brings(check, seen, asker)
 

@@ -14,6 +14,8 @@ from extauthz.proxies.values import CLIENTS_WORD
 Headers = tuple[tuple[str, str], ...]
 """Names and values as Latin-1 text: one sign a byte."""
 
+LONG: Final = "8 KiB long"
+"""The form of that name."""
 LONG_BYTES: Final = 8192
 """The length of a long value, in bytes."""
 
@@ -50,7 +52,7 @@ COPIES: Final[Mapping[str, Callable[[str, str], Headers]]] = {
     "empty": lambda name, _: ((name, ""),),
     "empty and full": lambda name, value: ((name, ""), (name, value), (name, "")),
     "in upper case": lambda name, value: ((name.upper(), value),),
-    "8 KiB long": lambda name, value: ((name, value.ljust(LONG_BYTES, "a")),),
+    LONG: lambda name, value: ((name, value.ljust(LONG_BYTES, "a")),),
     "with odd bytes": lambda name, value: ((name, f"\xff\xfe{value}\x80"),),
     "folded over two lines": lambda name, value: ((name, f"{value}\r\n {value}"),),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from extauthz.probe.checks import Outcome, Result
 from extauthz.probe.deployment import SIGN_IN, result
-from extauthz.probe.forgeries import ALIASES, COPIES, FORMS, FORWARDED, HOP_BY_HOP, Forged, forge
+from extauthz.probe.forgeries import ALIASES, COPIES, FORMS, FORWARDED, HOP_BY_HOP, LONG, Forged, forge
 from extauthz.probe.seen import chained, differences, passages
 
 if TYPE_CHECKING:
@@ -151,7 +151,10 @@ def _attempt(asker: Asker, base: _Base, tally: _Tally, form: str, names: Sequenc
     if not found and seen.arrived is None and seen.stamp_refusal and base.seen.let_in:
         found.append(f"the Gateway gets another stamp, or none: {seen.stamp_refusal}")
     for what in found:
-        tally.holes.setdefault(what, []).append(form)
+        # What arrives anyhow is no finding about Connection.
+        if form not in HOP_BY_HOP or base.upgrade or what not in asker.arriving:
+            tally.holes.setdefault(what, []).append(form)
+    asker.arriving.update(found)
     if chained(seen):
         tally.warnings.append(_CHAINED)
     if found or seen.arrived is not None:
@@ -169,7 +172,8 @@ def _in_forms(forms: Iterable[str], *groups: tuple[str, ...]) -> Iterator[Attemp
 def _upgrades(asker: Asker) -> Iterator[Attempt]:
     names = asker.names
     yield from _in_forms(("plain", "twice", "in upper case"), names.user)
-    yield from _in_forms(COPIES, names.stamped)
+    # Servers of WebSockets may not read a line of 8 KiB, and never answer.
+    yield from _in_forms((form for form in COPIES if form != LONG), names.stamped)
     yield from _in_forms((*ALIASES, *HOP_BY_HOP), names.user, names.stamped)
     yield "plain", FORWARDED
 

@@ -161,3 +161,26 @@ def probe(url: str, *arguments: str, config: Path | None = None, signed_in: bool
         argv += ["--config", str(config)]
     done = CliRunner().invoke(main, argv, catch_exceptions=False)
     return Probed(done.exit_code, json.loads(done.stdout) if done.stdout else {"checks": [], "error": done.stderr})
+
+
+def without(text: str, *lines: str) -> str:
+    """Return a configuration without every line that has one of these in it.
+
+    Raises:
+        ValueError: there is no such line: the test would plant nothing.
+    """
+    for part in lines:
+        if part not in text:
+            raise ValueError(f"no line has {part!r}")
+    return "\n".join(line for line in text.split("\n") if not any(part in line for part in lines))
+
+
+def instead(text: str, old: str, new: str) -> str:
+    """Return a configuration with another text in place of this one.
+
+    Raises:
+        ValueError: it is not there: the test would plant nothing.
+    """
+    if old not in text:
+        raise ValueError(f"there is no {old!r}")
+    return text.replace(old, new)
