@@ -19,6 +19,7 @@ from extauthz.config.schema import Settings
 from extauthz.config.values import seconds
 from extauthz.core.text import fold, trim
 from extauthz.doors.certificates import CertificateError, Certificates
+from extauthz.doors.token_file import TokenFile, TokenFileError
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
@@ -117,6 +118,10 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
             open_certificates(loaded)
         except CertificateError as error:
             yield Fault("tls", str(error))
+    try:
+        open_admin_token(loaded)
+    except AssemblyError as error:
+        yield Fault("admin.tokenFile", str(error))
     stamp = loaded.settings.stamp
     if stamp.enabled:
         try:
@@ -132,6 +137,21 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
     output = decision_log_settings(loaded).output
     if isinstance(output, Path) and not output.parent.is_dir():
         yield Fault("decisionLog.output", f"there is no folder {output.parent}: make it first")
+
+
+def open_admin_token(loaded: Loaded) -> TokenFile | None:
+    """Read the token of the admin address; None where the configuration has none.
+
+    Raises:
+        AssemblyError: It cannot be used.
+    """
+    name = loaded.settings.admin.token_file
+    if name is None:
+        return None
+    try:
+        return TokenFile(loaded.path(name))
+    except TokenFileError as error:
+        raise AssemblyError(str(error)) from error
 
 
 def decision_log_settings(loaded: Loaded) -> DecisionLogSettings:

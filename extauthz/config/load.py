@@ -1,4 +1,4 @@
-"""From a file to checked settings: every fault in one error, and what is incomplete or not built yet as notices."""
+"""From a file to checked settings: every fault in one error, what is incomplete or does little as notices."""
 
 import difflib
 import reprlib
@@ -26,8 +26,8 @@ class Loaded:
         settings: Its content, checked.
         folder: Where the file lies: relative paths in it start there.
         incomplete: Gateways that load and deny everything, with the reason; errors to be mended.
-        notices: What to know about what was asked for: what does less than it may seem to, and what is not built
-            yet; each is on the safe side.
+        notices: What to know about what was asked for: what does less than it may seem to; each is on the safe
+            side.
     """
 
     settings: Settings
@@ -108,10 +108,7 @@ def loads(
         settings,
         folder,
         tuple(Fault(join_path(place), text, document.line(place)) for place, text in _incomplete(settings)),
-        tuple(
-            Fault(join_path(place), text, document.line(place))
-            for place, text in (*_one_door_only(settings), *_not_built(data))
-        ),
+        tuple(Fault(join_path(place), text, document.line(place)) for place, text in _one_door_only(settings)),
     )
 
 
@@ -243,11 +240,3 @@ def _one_door_only(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], 
     for name, gateway in settings.gateways.items():
         if gateway.callers is not None and gateway.callers.principals:
             yield ("gateways", name, "callers", "principals"), f"{unseen} of this gateway"
-
-
-def _not_built(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    listen = data.get("listen") or {}
-    if "admin" in listen:
-        yield ("listen", "admin"), "the admin address is not built yet; nothing listens there"
-    if "admin" in data:
-        yield ("admin",), "the admin address is not built yet"

@@ -18,6 +18,7 @@ from extauthz.config.values import (
     GatewayId,
     HeaderName,
     Host,
+    HostName,
     ListenAddress,
     OriginEntry,
     Principal,
@@ -84,7 +85,9 @@ class Tls(Model):
 class Server(Model):
     """How the gRPC door is served."""
 
-    engine: Literal["grpcio", "native"] = Field("grpcio", description="The gRPC server; `native` is not built yet.")
+    engine: Literal["grpcio", "native"] = Field(
+        "grpcio", description="The gRPC server; `native` is faster and has no TLS: docs/engines.md."
+    )
     drain_seconds: int = Field(10, ge=0, le=3600, description="Time for what is under way after SIGTERM, in seconds.")
     max_concurrent: int = Field(1000, ge=1, le=100_000, description="Calls at once; more are refused.")
 
@@ -144,6 +147,9 @@ class Admin(Model):
     """The admin address."""
 
     token_file: FileName | None = Field(None, description="Bearer token; wanted beyond loopback.")
+    hosts: list[HostName] = Field(
+        [], description="Names under which the address is reached, beside `localhost` and every IP address."
+    )
 
 
 class Accepted(Model):

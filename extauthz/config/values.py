@@ -111,6 +111,12 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _check_host_name(host: str) -> str:
+    if host.startswith("*"):
+        raise ValueError(f"{host!r} is a wildcard: write out each name under which the address is reached")
+    return _check_host(host)
+
+
 def _check_gateway_id(name: str) -> str:
     if not _LABEL.fullmatch(name):
         raise ValueError(f"{name!r} is no gateway id: use a-z, 0-9 and -, at most 63 characters")
@@ -211,6 +217,7 @@ AddressOrUnix = Annotated[str, AfterValidator(_check_address_or_unix)]
 ExactAddress = Annotated[str, AfterValidator(_check_address)]
 OriginEntry = Annotated[str, AfterValidator(_check_origin)]
 Host = Annotated[str, AfterValidator(_check_host)]
+HostName = Annotated[str, AfterValidator(_check_host_name)]
 GatewayId = Annotated[str, AfterValidator(_check_gateway_id)]
 FileName = Annotated[str, AfterValidator(_check_path), Field(min_length=1)]
 Principal = Annotated[str, AfterValidator(_check_principal)]

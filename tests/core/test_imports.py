@@ -41,9 +41,11 @@ LAYERS: dict[str, set[str]] = {
     "assembly": {"core", "wire", "config", "stamp", "doors", "authorizer"},
     "reload": {"config"},
     "view": {"authorizer", "reload", "stamp", "telemetry"},
+    "metrics": {"core", "wire", "telemetry", "view"},
+    "console": {"core", "config", "audit", "explaining", "telemetry", "view", "doors"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
-        "notify",
+        *("notify", "console", "metrics"),
     },
 }
 # Parts that put the others together, and that none of the above may import.

@@ -1,0 +1,25 @@
+"""The files of the page, read once: a table by path, so that no path of a request ever reaches a file system."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+from extauthz.doors.admin import CONSOLE, StaticFile
+
+PAGE: Final = "index.html"
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def read_files() -> Mapping[bytes, StaticFile]:
+    """Return every file of the page by its path: the page at /console, what it loads below."""
+    found = {}
+    for entry in files("extauthz.console").joinpath("static").iterdir():
+        path = CONSOLE if entry.name == PAGE else CONSOLE + b"/" + entry.name.encode()
+        suffix = entry.name[entry.name.rindex(".") :]
+        found[path] = StaticFile(_TYPES[suffix], entry.read_bytes())
+    return found

@@ -1,0 +1,192 @@
+"""The last decisions, kept in memory for the console; who was denied most; how the counts grew. Bounded in all."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from extauthz.core.decision import Allow, Decision, Deny, Shadowed
+from extauthz.core.text import fold
+from extauthz.telemetry.frequent import FrequentTexts
+from extauthz.telemetry.history import History
+from extauthz.telemetry.lines import DecisionLine, LineMaker
+from extauthz.telemetry.record import Record
+from extauthz.telemetry.tally import Counted, Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from extauthz.core.policy import Policy
+
+# Decisions that are kept, and the bytes of the requests they hold.
+MOST_KEPT: Final = 1000
+MOST_KEPT_BYTES: Final = 2_097_152
+# Decisions that are given at once.
+MOST_GIVEN: Final = 200
+
+# Wanted: every denial, enforced or not.
+DENIED: Final = "denied"
+
+
+class Filter(NamedTuple):
+    """Which decisions are wanted; None is any.
+
+    Attributes:
+        gateway: The gateway's id; "" for those that reached none.
+        result: allow, deny or shadow; DENIED for both of the latter.
+        reason: The reason's code, or its beginning.
+    """
+
+    gateway: str | None = None
+    result: str | None = None
+    reason: str | None = None
+
+    def wants(self, outcome: Outcome) -> bool:
+        """Tell whether decisions with this outcome are wanted."""
+        return (
+            (self.gateway is None or outcome.gateway == self.gateway)
+            and (
+                self.result is None or outcome.result == self.result or (self.result == DENIED and outcome.reason != "")
+            )
+            and (self.reason is None or outcome.reason.startswith(self.reason))
+        )
+
+
+class Given(NamedTuple):
+    """Decisions as they are shown.
+
+    Attributes:
+        last: The number of the last decision there is, to ask for what comes after it.
+        decisions: The newest that are wanted, newest first: each its number and the line of the decision log.
+        missed: There were more that are wanted; they are gone, or over MOST_GIVEN.
+    """
+
+    last: int
+    decisions: list[tuple[int, DecisionLine]]
+    missed: bool
+
+
+class _Kept:
+    """One decision, as it came until somebody wants to see it."""
+
+    __slots__ = ("_line", "_record", "number", "outcome", "size")
+
+    def __init__(self, number: int, record: Record, outcome: Outcome) -> None:
+        self.number: Final = number
+        self.outcome: Final = outcome
+        self.size: Final = record.size
+        self._record: Record | None = record
+        self._line: DecisionLine | None = None
+
+    def line(self, maker: LineMaker) -> DecisionLine:
+        """Return the decision log's line, made once: after that the request and its policy are let go of."""
+        if self._record is not None:
+            self._line, self._record = maker.line(self._record), None
+        if self._line is None:
+            raise AssertionError("a decision has its record or its line")
+        return self._line
+
+
+class Recent:
+    """Looks on and remembers: a `telemetry.Sink`.
+
+    Attributes:
+        history: How the counts grew.
+        denied_peers: The peers denied most often; where a peer could not be told, who asked.
+        denied_users: The users denied most often, as a trusted proxy named them.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Counted],
+        redact: Callable[[], Collection[str]],
+        *,
+        clock: Callable[[], float] = time.time,
+        most: int = MOST_KEPT,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            read: Returns the counts of this moment.
+            redact: Returns the names of the headers whose values are not shown.
+            clock: Unix seconds.
+            most: Decisions that are kept.
+        """
+        self.history: Final = History(read)
+        self.denied_peers: Final = FrequentTexts(clock)
+        self.denied_users: Final = FrequentTexts(clock)
+        self._redact: Final = redact
+        self._clock: Final = clock
+        self._most: Final = most
+        self._kept: Final[deque[_Kept]] = deque()
+        self._bytes = 0
+        self._number = 0
+        self._policy: Policy | None = None
+        self._lock: Final = threading.Lock()
+        self._making: Final = threading.Lock()  # of lines; never taken within the other
+        self._maker: LineMaker | None = None
+        self._made_with: set[str] = set()
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Remember these, and forget the oldest for them."""
+        hidden = {fold(name) for name in self._redact()} if records else set()
+        for record in records:
+            if record.policy is not self._policy:
+                self._let_go_of_policies()
+                self._policy = record.policy
+            self._keep(record, outcome_of(record.decision))
+            self._count_denied(record, hidden)
+        self.history.sample(self._clock())
+
+    def close(self) -> None:
+        """Nothing is left to be written."""
+
+    def after(self, number: int, wanted: Filter, most: int = MOST_GIVEN) -> Given:
+        """Return the decisions after this one, the newest first.
+
+        Args:
+            number: The `last` of an earlier answer; 0 for all that are kept.
+            wanted: Which.
+            most: How many at most.
+        """
+        with self._lock:
+            last = self._number
+            gone = self._kept[0].number - 1 if self._kept else last
+            newer = [kept for kept in self._kept if kept.number > number and wanted.wants(kept.outcome)]
+        shown = newer[::-1][:most]
+        lines = zip((kept.number for kept in shown), self._lines(shown), strict=True)
+        return Given(last, list(lines), len(newer) > most or (0 < number < gone))
+
+    def _keep(self, record: Record, outcome: Outcome) -> None:
+        with self._lock:
+            self._number += 1
+            self._kept.append(_Kept(self._number, record, outcome))
+            self._bytes += record.size
+            while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
+                self._bytes -= self._kept.popleft().size
+
+    def _let_go_of_policies(self) -> None:
+        # A policy may be large, and a decision kept for long would keep it: after a reload only the lines are kept.
+        self._lines(self._kept)
+
+    def _lines(self, kept: Iterable[_Kept]) -> list[DecisionLine]:
+        with self._making:
+            redact, maker = set(self._redact()), self._maker
+            if maker is None or redact != self._made_with:
+                maker, self._made_with = LineMaker(redact), redact
+                self._maker = maker
+            return [one.line(maker) for one in kept]
+
+    def _count_denied(self, record: Record, hidden: Collection[str]) -> None:
+        denial = _denial(record.decision)
+        if denial is None:
+            return
+        peer = str(denial.peer) if denial.peer is not None else record.request.source or str(record.request.caller)
+        self.denied_peers.add(peer)
+        if denial.user and denial.gateway is not None and denial.gateway.user_header not in hidden:
+            self.denied_users.add(denial.user)
+
+
+def _denial(decision: Decision) -> Deny | None:
+    if isinstance(decision, Allow):
+        return None
+    return decision.denial if isinstance(decision, Shadowed) else decision
