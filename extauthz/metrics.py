@@ -105,6 +105,12 @@ ANSWERS: Final = Metric(
     help="Answers that could be remembered, by whether one was found (hit) or had to be written (miss).",
     labels=("wire", "result"),
 )
+LOG_LINES: Final = Metric(
+    name="extauthz_decision_log_lines_total",
+    kind="counter",
+    help="Lines of the decision log, by whether they were written, or failed: what it is written to was too slow.",
+    labels=("result",),
+)
 UNSEEN: Final = Metric(
     name="extauthz_decisions_unseen_total",
     kind="counter",
@@ -113,6 +119,14 @@ UNSEEN: Final = Metric(
 READY: Final = Metric(name="extauthz_ready", kind="gauge", help="1 if the service serves and does not go.")
 BUILD_INFO: Final = Metric(
     name="extauthz_build_info", kind="gauge", help="1; version is that of extauthz.", labels=("version",)
+)
+
+# All of them, as docs/metrics.md has them.
+METRICS: Final = (
+    *(DECISIONS, CALLERS_REFUSED, DECISION_SECONDS, DOOR_SECONDS),
+    *(RELOADS, RELOAD_SUCCESSFUL, CONFIG_SINCE, RESTART_PENDING, CONFIG_INFO, GATEWAYS, INCOMPLETE, SHADOWED),
+    *(KEY_AGE, KEY_SIGNS_FROM, KEYS_READABLE, SIGNED),
+    *(ANSWERS, LOG_LINES, UNSEEN, READY, BUILD_INFO),
 )
 
 # Every door that a decision is counted under.
@@ -137,12 +151,13 @@ class Metrics:
     def measure(self) -> list[Reading]:
         """Read every metric, each once; what does not apply to this service has no values."""
         view = self._view
-        counted = view.telemetry.tally.read()
+        counted, log = view.telemetry.tally.read(), view.decision_log
         return [
             *_decided(counted, view.snapshot().policy),
             *self._configured(),
             *self._stamped(),
             Reading(ANSWERS, _answers()),
+            Reading(LOG_LINES, [Point(("written",), log.written), Point(("failed",), log.failed)]),
             _one(UNSEEN, view.telemetry.dropped),
             _one(READY, view.ready()),
             _one(BUILD_INFO, 1, __version__),

@@ -14,7 +14,7 @@ class Metric:
     Attributes:
         name: By Prometheus' conventions: base units, `_total` for counters.
         kind: counter: since the process began; gauge: at this moment; histogram: a counter by duration.
-        help: What it says, in one sentence.
+        help: What it says, in one sentence; it is not escaped, so without quotes, backslashes and line breaks.
         labels: The names of its labels. Their values are bounded by the configuration, never by what clients send.
     """
 

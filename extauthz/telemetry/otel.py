@@ -66,8 +66,8 @@ def wanted(environ: Mapping[str, str]) -> Wanted:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Wanted(traces=False, metrics=False)
     faults: list[str] = []
-    on = [_signal(environ, name, faults) for name in ("TRACES", "METRICS")]
-    return Wanted(*on, tuple(dict.fromkeys(faults)))
+    traces, metrics = (_signal(environ, name, faults) for name in ("TRACES", "METRICS"))
+    return Wanted(traces, metrics, tuple(faults))
 
 
 def _signal(environ: Mapping[str, str], name: str, faults: list[str]) -> bool:
@@ -194,21 +194,22 @@ class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log one message, unless one like it was logged a short while ago."""
         told, now = str(record.msg), time.monotonic()
-        # As many as OpenTelemetry has messages; most of them constants.
         if now - self._last.get(told, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
-        self._last[told] = now
+        self._last[told] = now  # as many as OpenTelemetry has messages
         values = record.args if isinstance(record.args, tuple) else ()
-        seen = [shown for value in values if (shown := _harmless(value)) is not None]
-        if record.exc_info and record.exc_info[0] is not None:
-            seen.append(record.exc_info[0].__name__)
-        _log.warning("OpenTelemetry", note=told, values=seen)
+        try:
+            note = told % tuple(map(_harmless, values))
+        except (TypeError, ValueError):
+            note = told
+        error = record.exc_info[0] if record.exc_info else None
+        _log.warning("OpenTelemetry", note=note, **({"error": error.__name__} if error is not None else {}))
 
 
-def _harmless(value: Any) -> str | float | None:
+def _harmless(value: Any) -> str | float:
     if isinstance(value, BaseException):
         return type(value).__name__
-    return value if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float) else "..."
 
 
 def _take_over_log() -> None:
