@@ -32,8 +32,13 @@ class Authority:
         self.certificate = directory / f"{name.replace(' ', '-')}.pem"
         self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, file: str, *, dns: str | None = None, uri: str | None = None) -> Issued:
-        """Issue a certificate with these subject alternative names; the files are called `file`.pem and `file`.key."""
+    def issue(
+        self, file: str, *, dns: str | None = None, uri: str | None = None, days: tuple[float, float] = (-1, 1)
+    ) -> Issued:
+        """Issue a certificate with these subject alternative names; the files are called `file`.pem and `file`.key.
+
+        It holds between two moments, in days from now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = []
         if dns is not None:
@@ -41,7 +46,8 @@ class Authority:
         if uri is not None:
             names.append(x509.UniformResourceIdentifier(uri))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
-        builder = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
+        extension = x509.SubjectAlternativeName(names)
+        builder = self._builder(subject, key, *days).add_extension(extension, critical=False)
         issued = Issued(self._directory / f"{file}.pem", self._directory / f"{file}.key")
         signed = builder.sign(self._key, hashes.SHA256())
         issued.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -53,7 +59,9 @@ class Authority:
         )
         return issued
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, begins: float = -1, ends: float = 1
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -61,6 +69,6 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
-            .not_valid_after(now + _DAY)
+            .not_valid_before(now + begins * _DAY)
+            .not_valid_after(now + ends * _DAY)
         )

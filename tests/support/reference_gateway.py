@@ -30,11 +30,12 @@ def running_gateway(
     argv = [sys.executable, "-m", "extauthz.cli", "gateway", "--listen", f"127.0.0.1:{port}"]
     argv += ["--audience", audience, "--jwks", jwks, "--user-header", user_header, *further]
     directory.mkdir(parents=True, exist_ok=True)
-    with running(argv, log=directory / f"gateway-{audience}.log", ready=lambda: _is_ready(port)):
+    with running(argv, log=directory / f"gateway-{audience}.log", ready=lambda: is_ready(port)):
         yield port
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Whether a Gateway answers at this port of 127.0.0.1."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/healthz")
