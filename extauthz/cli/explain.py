@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from extauthz.cli.explain_input import opened, shown, watched
 from extauthz.cli.options import EXIT_REFUSED, EXIT_USAGE, UnusableError, config_option, format_option, load_config
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # A CheckRequest over `limits.messageBytes` is told as such; what is longer than this is not even looked at.
 _LARGEST_CAPTURE_BYTES: Final = 64 << 20
+
+# Envoy's own log often goes to the same place as its access log, and is none of it.
+_OTHER_LINES: Final = "other lines"
 
 # The ways to say what is to be explained, other than by the options of one request.
 _SOURCES: Final = {
@@ -43,26 +47,22 @@ _ONE_REQUEST: Final = {"gateway": "--gateway", "peer": "--peer", "headers": "--h
 @click.option("--caller", help="Who asks: an address, or unix. Without it, one that `callers` admits.")
 @click.option(
     "--requests",
-    type=click.File("rb"),
     metavar="FILE",
     help="Explain each line of a JSONL file instead.",
 )
 @click.option(
     "--check-request",
-    type=click.File("rb"),
     metavar="FILE",
     help="Explain a captured CheckRequest instead: in binary, or as protobuf JSON.",
 )
 @click.option(
     "--access-log",
-    type=click.File("rb"),
     metavar="FILE",
     help="Explain what was denied in Envoy's access log instead (docs/envoy.md).",
 )
 @click.option(
     "--replay",
     "replayed",
-    type=click.File("rb"),
     metavar="FILE",
     help="Decide a whole decision log again under the present file, and report what would change.",
 )
@@ -117,8 +117,7 @@ def command(
         from extauthz.cli.explain_replay import run  # noqa: PLC0415 - help must be quick
 
         before = load_config(before_file) if before_file is not None else None
-        file: BinaryIO = given["replayed"]
-        ctx.exit(run(loaded, before, file, top=top, output_format=output_format))
+        ctx.exit(run(loaded, before, given["replayed"], top=top, output_format=output_format))
     elif source == "access_log":
         ctx.exit(_explain_access_log(loaded, given["access_log"], output_format))
     elif source == "check_request":
@@ -161,18 +160,19 @@ def _explain_one(loaded: Loaded, given: dict[str, Any], output_format: str) -> i
     return _print_explained(explained, output_format)
 
 
-def _explain_captured(loaded: Loaded, file: BinaryIO, caller: str | None, output_format: str) -> int:
+def _explain_captured(loaded: Loaded, name: str, caller: str | None, output_format: str) -> int:
     from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining.captured import CapturedError, explain_captured  # noqa: PLC0415
 
-    data = file.read(_LARGEST_CAPTURE_BYTES + 1)
+    with opened(name) as file:
+        data = file.read(_LARGEST_CAPTURE_BYTES + 1)
     if len(data) > _LARGEST_CAPTURE_BYTES:
-        raise UnusableError(f"{file.name} is larger than {_LARGEST_CAPTURE_BYTES} bytes: no CheckRequest is")
+        raise UnusableError(f"{shown(name)} is larger than {_LARGEST_CAPTURE_BYTES} bytes: no CheckRequest is")
     longest = loaded.settings.limits.message_bytes
     try:
         explained = explain_captured(compile_policy(loaded), data, caller=caller, longest_message=longest)
     except CapturedError as error:
-        raise UnusableError(f"{file.name}: {error}") from error
+        raise UnusableError(f"{shown(name)}: {error}") from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return _print_explained(explained, output_format)
@@ -188,67 +188,71 @@ def _print_explained(explained: Any, output_format: str, *, first: bool = True) 
     return 0 if explained["allowed"] else EXIT_REFUSED
 
 
-def _explain_requests(loaded: Loaded, file: BinaryIO, output_format: str) -> int:
-    from extauthz.cli.explain_input import watched  # noqa: PLC0415 - help must be quick
-    from extauthz.cli.explain_text import echo_unreadable  # noqa: PLC0415
+def _explain_requests(loaded: Loaded, name: str, output_format: str) -> int:
+    from extauthz.cli.explain_text import echo_unreadable  # noqa: PLC0415 - help must be quick
     from extauthz.config.compile import compile_policy  # noqa: PLC0415
     from extauthz.explaining import explain_request  # noqa: PLC0415
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
 
     policy = compile_policy(loaded)
     status, first = 0, True
-    for line in watched(read_lines(file), file, "explaining", prints=True):
-        fault, explained = line.fault, None
-        if line.data is not None:
-            try:
-                explained = explain_request(policy, line.data)
-            except ValueError as error:
-                fault = f"cannot be explained: {error}"
-        if explained is None:
-            # What can be read is explained all the same, and that something could not is told by the status.
-            echo_unreadable(line.number, fault)
-            status = EXIT_USAGE
-            continue
-        status = max(status, _print_explained(explained, output_format, first=first))
-        first = False
+    with opened(name) as file:
+        for line in watched(read_lines(file), file, "explaining", prints=True):
+            fault, explained = line.fault, None
+            if line.data is not None:
+                try:
+                    explained = explain_request(policy, line.data)
+                except ValueError as error:
+                    fault = f"cannot be explained: {error}"
+            if explained is None:
+                # What can be read is explained all the same; that something could not is told by the status.
+                echo_unreadable(line.number, fault)
+                status = EXIT_USAGE
+                continue
+            status = max(status, _print_explained(explained, output_format, first=first))
+            first = False
     return status
 
 
-def _explain_access_log(loaded: Loaded, file: BinaryIO, output_format: str) -> int:
-    from extauthz.cli.explain_input import watched  # noqa: PLC0415 - help must be quick
-    from extauthz.cli.explain_text import echo, echo_unreadable, show_incident  # noqa: PLC0415
+def _explain_access_log(loaded: Loaded, name: str, output_format: str) -> int:
+    from extauthz.cli.explain_text import echo, echo_unreadable, show_incident  # noqa: PLC0415 - help must be quick
     from extauthz.config.compile import compile_policy  # noqa: PLC0415
     from extauthz.explaining.access_log import NoAccessLogError, explain_access, is_denial  # noqa: PLC0415
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
 
     policy = compile_policy(loaded)
     status, first, ended = 0, True, Counter[str]()
-    for line in watched(read_lines(file), file, "explaining", prints=True):
-        if line.data is None and line.begins != "{":
-            ended["other lines"] += 1  # Envoy's own log often goes to the same place
-            continue
-        try:
-            if line.data is None:
-                raise NoAccessLogError(line.fault)  # noqa: TRY301 - told as any other line that is none
-            incident = explain_access(policy, line.number, line.data)
-        except NoAccessLogError as error:
-            echo_unreadable(line.number, str(error))
-            status = EXIT_USAGE
-            continue
-        ended[incident["by"]] += 1
-        if not is_denial(incident):
-            continue
-        status = max(status, EXIT_REFUSED)
-        if output_format == "json":
-            echo(json.dumps(incident, ensure_ascii=False))
-        else:
-            show_incident(incident, first=first)
-        first = False
+    with opened(name) as file:
+        for line in watched(read_lines(file), file, "explaining", prints=True):
+            if line.data is None and line.begins != "{":
+                ended[_OTHER_LINES] += 1
+                continue
+            try:
+                incident = explain_access(policy, line)
+            except NoAccessLogError as error:
+                echo_unreadable(line.number, str(error))
+                status = EXIT_USAGE
+                continue
+            ended[incident["by"]] += 1
+            if not is_denial(incident):
+                continue
+            status = max(status, EXIT_REFUSED)
+            if output_format == "json":
+                echo(json.dumps(incident, ensure_ascii=False))
+            else:
+                show_incident(incident, first=first)
+            first = False
     if output_format == "text":
-        refused = ", ".join(f"{number} by {by}" for by, number in ended.most_common() if by != "other lines")
-        others = f"; {ended['other lines']} lines are no JSON" if ended["other lines"] else ""
-        echo(f"{'' if first else chr(10)}requests ended: {refused or 'none'}{others}")
+        if not first:
+            click.echo()
+        echo(_summary(ended))
     return status
+
+
+def _summary(ended: Counter[str]) -> str:
+    by = [f"{number} by {who}" for who, number in ended.most_common() if who != _OTHER_LINES]
+    others = f"; {ended[_OTHER_LINES]} lines are no JSON" if ended[_OTHER_LINES] else ""
+    return f"refused: {', '.join(by) or 'none'}{others}"
 
 
 def _parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:

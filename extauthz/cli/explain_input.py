@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+
+from extauthz.cli.options import UnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,6 +18,30 @@ T = TypeVar("T")
 
 # Lines between two looks at how far the file is read: often enough to be seen, too seldom to cost anything.
 _LINES_PER_LOOK: Final = 500
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file to be read, or standard input for "-", while the block runs.
+
+    Raises:
+        UnusableError: It cannot be read.
+    """
+    try:
+        if name == "-":
+            yield sys.stdin.buffer
+        else:
+            with Path(name).open("rb") as file:
+                yield file
+    except BrokenPipeError:  # of what is written: whoever read it has seen enough
+        raise
+    except OSError as error:
+        raise UnusableError(f"{shown(name)} cannot be read: {error.strerror or error}") from error
+
+
+def shown(name: str) -> str:
+    """Return the name of a file for a message."""
+    return "standard input" if name == "-" else name
 
 
 def watched(items: Iterable[T], file: BinaryIO, label: str, *, prints: bool) -> Iterator[T]:

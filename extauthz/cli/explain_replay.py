@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from extauthz.cli.explain_input import watched
+from extauthz.cli.explain_input import opened, shown, watched
 from extauthz.cli.explain_text import echo, echo_unreadable
 from extauthz.cli.options import EXIT_REFUSED, UnusableError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WIDTH_ELSEWHERE = 200
 
 
-def run(loaded: Loaded, before: Loaded | None, file: BinaryIO, *, top: int, output_format: str) -> int:
+def run(loaded: Loaded, before: Loaded | None, name: str, *, top: int, output_format: str) -> int:
     """Decide a log again and print the report; return the status to end with.
 
     Raises:
@@ -35,22 +35,17 @@ def run(loaded: Loaded, before: Loaded | None, file: BinaryIO, *, top: int, outp
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
     from extauthz.explaining.replay import Replay, as_json, replay  # noqa: PLC0415
 
-    then = compile_policy(before).gateways if before is not None else None
-
-    def required_then(gateway: str) -> frozenset[str] | None:
-        if then is None:
-            return None
-        return frozenset(one.name for one in then[gateway].required_headers) if gateway in then else frozenset()
-
     report = Replay()
     policy, version = compile_policy(loaded), version_of(loaded.settings)
-    found = replay(policy, read_lines(file), version=version, required_then=required_then)
-    for report in watched(found, file, "deciding again", prints=False):  # noqa: B007 - the last one is complete
-        pass
+    then = compile_policy(before) if before is not None else None
+    with opened(name) as file:
+        found = replay(policy, read_lines(file), version=version, before=then)
+        for report in watched(found, file, "deciding again", prints=False):  # noqa: B007 - the last one is complete
+            pass
     if report.unreadable and not report.lines:
         for line in report.faults:
             echo_unreadable(line.number, line.fault)
-        raise UnusableError(f"{file.name} has no line of a decision log: see `decisionLog` in docs/configuration.md")
+        raise UnusableError(f"{shown(name)} has no line of a decision log: see `decisionLog` in docs/configuration.md")
     if output_format == "json":
         echo(json.dumps(as_json(report, top), ensure_ascii=False))
     else:

@@ -13,6 +13,7 @@ from extauthz.core.reasons import REASONS, Reason
 from extauthz.core.request import Headers, Request
 from extauthz.core.rulesets import ADMISSION, COMPLETION, GATEWAY_ADMISSION, RULESETS
 from extauthz.core.text import trim
+from extauthz.explaining.lines import Line
 from extauthz.explaining.requests import read_caller, told
 
 By = Literal[
@@ -137,17 +138,19 @@ class NoAccessLogError(ValueError):
     """The line is none of Envoy's access log in the documented format; the text says what is missing."""
 
 
-def explain_access(policy: Policy, number: int, line: dict[str, Any]) -> Incident:
+def explain_access(policy: Policy, read: Line) -> Incident:
     """Explain one line of the access log.
 
     Args:
         policy: The policy in force.
-        number: The line's number.
-        line: What it says.
+        read: The line.
 
     Raises:
-        NoAccessLogError: It has no `authz`, or a value of another type than Envoy writes.
+        NoAccessLogError: It cannot be read, has no `authz`, or a value of another type than Envoy writes.
     """
+    line = read.data
+    if line is None:
+        raise NoAccessLogError(read.fault)
     authz = line.get("authz")
     if not isinstance(authz, dict):
         raise NoAccessLogError("has no `authz`: is Envoy's log written in the format of docs/envoy.md?")
@@ -157,7 +160,7 @@ def explain_access(policy: Policy, number: int, line: dict[str, Any]) -> Inciden
     reason = _text(authz, "reason")
     said = _who(status or 0, _text(line, "details") or "", _text(line, "flags") or "", authz, reason)
     incident = Incident(
-        line=number,
+        line=read.number,
         time=_text(line, "time"),
         method=_text(line, "method"),
         host=_text(line, "host"),

@@ -4,7 +4,6 @@ A value that the log leaves out is never made up: a step that looks at one ends 
 have answered. Nothing that cannot be told is an allow.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -45,6 +44,7 @@ class Logged:
         user: The user, where the log has one and does not redact it.
         gateway: The gateway that decided; None if the request reached none.
         door: The door it came through.
+        step: The step that failed, where one did.
         version: The version of the policy that decided.
         request: What was asked, as far as the log tells.
         hidden: The headers that were there and whose value the log does not hold.
@@ -56,6 +56,7 @@ class Logged:
     user: str | None
     gateway: str | None
     door: str | None
+    step: str | None
     version: str | None
     request: Request
     hidden: frozenset[str]
@@ -95,6 +96,7 @@ def read_decision(line: dict[str, Any]) -> Logged:
         user=user if user != REDACTED else None,
         gateway=gateway,
         door=_text(line, "door"),
+        step=_text(line, "step"),
         version=_text(line, "policy"),
         request=Request(
             caller=_caller(_text(line, "caller")),
@@ -136,24 +138,23 @@ class Again(NamedTuple):
     rests_on: tuple[str, ...]
 
 
-Required = Callable[[str], frozenset[str] | None]
-"""Which headers a gateway required when the log was written; None if that is not known."""
-
-
-def decide_again(policy: Policy, logged: Logged, required_then: Required = lambda _: None) -> Again:
+def decide_again(policy: Policy, logged: Logged, before: Policy | None = None) -> Again:
     """Decide a logged request under another policy.
 
     Args:
         policy: The policy.
         logged: What was logged.
-        required_then: Whether a header counts as not blank depends on whether it was required when it was logged: only
-            then did the log look. Where that is not known, one that arrived is taken to be not blank, and told.
+        before: The policy that was in force then, which tells what the log leaves open: whether a header that arrived
+            was looked at for being blank, whether the proxy named the gateway, whose address the peer was. Without it
+            these are taken to have been as they would be now, and that is told.
 
     Raises:
         UntoldError: The decision depends on what the log does not hold.
     """
-    gateway = _gateway(policy, logged)
-    caller, rests = _caller_again(policy, gateway, logged)
+    then = before.gateways.get(logged.gateway or "") if before is not None else None
+    gateway = _gateway(policy, logged, before)
+    caller, rests = _caller_again(policy, gateway, logged, before)
+    rests += _peer_again(gateway, logged, then)
     request = logged.request._replace(caller=caller)
 
     def observe(step: Step, e: Evaluation, reason: Reason | None) -> None:
@@ -161,10 +162,10 @@ def decide_again(policy: Policy, logged: Logged, required_then: Required = lambd
             _see_gateway(logged, reason)
         elif step is steps.ALIAS and reason is None and logged.more:
             raise UntoldError("not every header's name is logged")
-        elif step is steps.READABLE and logged.reason == REQUEST_MALFORMED.code:
+        elif step is steps.READABLE and _was_unreadable(logged):
             raise UntoldError("the request could not be read then, and its bytes are not logged")
         elif step is steps.REQUIRED and reason is None:
-            rests.extend(_required(logged, e, required_then(e.gateway.id)))
+            rests.extend(_required(logged, e, then))
         elif step in _WEIGH_VALUES:
             _see_values(logged, step, e)
 
@@ -186,10 +187,15 @@ _WEIGH_VALUES: Final = frozenset(
 )
 
 
+def _was_unreadable(logged: Logged) -> bool:
+    # The same reason is given, by another step, for a user that no header should carry: that one was read.
+    return logged.reason == REQUEST_MALFORMED.code and logged.step != steps.STATABLE.name
+
+
 def _see_gateway(logged: Logged, reason: Reason | None) -> None:
     if logged.gateway is not None:
         return
-    if logged.reason == REQUEST_MALFORMED.code:
+    if _was_unreadable(logged):
         raise UntoldError("the request could not be read then, and its bytes are not logged")
     if reason is None:
         raise UntoldError("the request reached no gateway then, and its peer is not logged")
@@ -210,26 +216,43 @@ def _see_values(logged: Logged, step: Step, e: Evaluation) -> None:
             raise UntoldError("the present file compares the Origin with the host, which is redacted")
 
 
-def _caller_again(policy: Policy, gateway: Gateway | None, logged: Logged) -> tuple[Caller, list[str]]:
+def _caller_again(
+    policy: Policy, gateway: Gateway | None, logged: Logged, before: Policy | None
+) -> tuple[Caller, list[str]]:
     """Return who asked, with every certificate that is wanted, and what of that is taken for granted."""
-    rests = []
+    caller, wanted = logged.request.caller, _principals(policy, gateway)
+    if not wanted:
+        return caller, []
+    if logged.reason == CALLER_NOT_ALLOWED.code:
+        raise UntoldError("who asked was refused then, and the certificate that the present file wants is not logged")
+    shown = caller._replace(principals=wanted)
+    if before is not None and wanted == _principals(before, before.gateways.get(logged.gateway or "")):
+        return shown, []
+    return shown, ["the caller showed a certificate that `callers` wants"]
+
+
+def _principals(policy: Policy, gateway: Gateway | None) -> frozenset[str]:
+    own = gateway.callers.principals if gateway is not None and gateway.callers is not None else frozenset[str]()
+    return policy.callers.principals | own
+
+
+def _peer_again(gateway: Gateway | None, logged: Logged, then: Gateway | None) -> list[str]:
+    """Return what is taken for granted of the peer: the log has one, and not whether it was the source or the caller.
+
+    Raises:
+        UntoldError: It was the caller, and the present file asks for the source.
+    """
     caller = logged.request.caller
-    wanted = policy.callers.principals
-    if gateway is not None and gateway.callers is not None:
-        wanted |= gateway.callers.principals
-    if wanted:
-        if logged.reason == CALLER_NOT_ALLOWED.code:
-            raise UntoldError(
-                "who asked was refused then, and the certificate that the present file wants is not logged"
-            )
-        rests.append("the caller showed a certificate that `callers` wants")
-    by_source = gateway is not None and not gateway.peer_is_caller
-    if by_source and caller.address is not None and logged.request.source == str(caller.address):
-        rests.append("`peer` was source then as now")
-    return caller._replace(principals=wanted), rests
+    if gateway is None or gateway.peer_is_caller or caller.address is None:
+        return []
+    if then is not None:
+        if then.peer_is_caller:
+            raise UntoldError("`peer` was caller then, and the source is not logged")
+        return []
+    return ["`peer` was source then as now"] if logged.request.source == str(caller.address) else []
 
 
-def _gateway(policy: Policy, logged: Logged) -> Gateway | None:
+def _gateway(policy: Policy, logged: Logged, before: Policy | None) -> Gateway | None:
     """Return the gateway by the name that the log has.
 
     Raises:
@@ -243,22 +266,25 @@ def _gateway(policy: Policy, logged: Logged) -> Gateway | None:
     named = policy.gateways.get(logged.gateway)
     if logged.door not in {None, "grpc"}:
         return named  # over HTTP the door's path names it
+    if before is not None and before.select(None, host) is not before.gateways.get(logged.gateway):
+        return named  # the host would have chosen another one
     by_host = policy.select(None, host)
     if by_host is not named and (by_host is not None or (named is not None and named.hosts)):
         raise UntoldError("whether the proxy named the gateway or the host chose it is not logged")
     return named
 
 
-def _required(logged: Logged, e: Evaluation, required_then: frozenset[str] | None) -> list[str]:
+def _required(logged: Logged, e: Evaluation, then: Gateway | None) -> list[str]:
     """Return what is taken for granted of the required headers that arrived.
 
     Raises:
         UntoldError: One arrived that was not required then, so that nobody looked whether it was blank.
     """
     hidden = [required.name for required in e.gateway.required_headers if required.name in logged.hidden]
-    if required_then is None:
+    if then is None:
         return [f"{name} was not blank" for name in hidden]
+    known = {required.name for required in then.required_headers}
     for name in hidden:
-        if name not in required_then:
+        if name not in known:
             raise UntoldError(f"the present file requires {name}, and whether it was blank is not logged")
     return []

@@ -15,7 +15,6 @@ from extauthz.explaining.decision_log import (
     Again,
     Logged,
     NoDecisionError,
-    Required,
     UntoldError,
     decide_again,
     read_decision,
@@ -76,14 +75,14 @@ class Counts(Generic[K]):
         row[what] += 1
 
     def top(self, number: int, whats: Iterable[str]) -> list[tuple[K, Counter[str]]]:
-        """Return the keys with most of `whats`, the most first."""
+        """Return the keys with most of `whats`, the most first, then those with most of anything."""
         chosen = tuple(whats)
 
-        def total(row: Counter[str]) -> int:
-            return sum(row[what] for what in chosen)
+        def order(item: tuple[K, Counter[str]]) -> tuple[int, int, str]:
+            key, row = item
+            return -sum(row[what] for what in chosen), -row.total(), str(key)
 
-        found = [(key, row) for key, row in self.rows.items() if total(row)]
-        return sorted(found, key=lambda item: (-total(item[1]), str(item[0])))[:number]
+        return sorted(self.rows.items(), key=order)[:number]
 
 
 @dataclass(slots=True)
@@ -125,7 +124,7 @@ ENFORCED: Final = "enforce_would_deny"
 
 
 def replay(
-    policy: Policy, lines: Iterable[Line], *, version: str | None = None, required_then: Required = lambda _: None
+    policy: Policy, lines: Iterable[Line], *, version: str | None = None, before: Policy | None = None
 ) -> Iterator[Replay]:
     """Decide a log again, and yield the same report after each line: complete when there are no more.
 
@@ -133,7 +132,7 @@ def replay(
         policy: The policy of the present file.
         lines: The log.
         version: The version of the present file: what that version decided is decided the same, whatever the log holds.
-        required_then: As in `decide_again`.
+        before: As in `decide_again`.
     """
     report = Replay()
     for line in lines:
@@ -143,7 +142,7 @@ def replay(
             if len(report.faults) < MOST_FAULTS_KEPT:
                 report.faults.append(read)
         else:
-            _count(report, policy, read, required_then, same=version is not None and read.version == version)
+            _count(report, policy, read, before, same=version is not None and read.version == version)
         yield report
 
 
@@ -157,11 +156,11 @@ def _read(line: Line) -> Logged | Line:
         return Line(line.number, None, str(error))
 
 
-def _count(report: Replay, policy: Policy, logged: Logged, required_then: Required, *, same: bool) -> None:
+def _count(report: Replay, policy: Policy, logged: Logged, before: Policy | None, *, same: bool) -> None:
     report.lines += 1
     again: Again | None = None
     try:
-        again = decide_again(policy, logged, required_then)
+        again = decide_again(policy, logged, before)
     except UntoldError as error:
         if not same:
             report.untold.add(_cut(str(error)) or "", "lines")
@@ -231,7 +230,7 @@ def as_json(report: Replay, top: int) -> dict[str, Any]:
         **{kind: report.kinds[kind] for kind in KINDS},
         ENFORCED: report.enforced,
         "by_gateway": [
-            {"gateway": key, **{kind: row[kind] for kind in kinds}} for key, row in report.by_gateway.top(top, kinds)
+            {"gateway": key, **{kind: row[kind] for kind in kinds}} for key, row in report.by_gateway.top(top, changing)
         ],
         "by_reason": [
             {"change": key.kind, "then": key.then, "now": key.now, "lines": row["lines"]}
