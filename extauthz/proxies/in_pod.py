@@ -11,6 +11,7 @@ from typing import Any, Final
 import yaml
 
 from extauthz.config.document import Document
+from extauthz.config.faults import ConfigError
 from extauthz.config.load import loads
 from extauthz.config.schema import Settings
 from extauthz.config.values import UNIX
@@ -76,7 +77,11 @@ def fit(text: str, *, callers: Sequence[str] = (), ipv6: bool = False) -> Fitted
         sections["decisionLog"] = {**data["decisionLog"], "output": "stdout"}
     changed = {name: section for name, section in sections.items() if data.get(name) != section}
     written = _rewrite(text, data, changed)
-    return Fitted(written, loads(written).settings, tuple(_notes(settings, data, changed)))
+    try:
+        fitted = loads(written, source="in a pod").settings
+    except ConfigError as error:  # what only a file for one host may have, such as an engine without TLS
+        raise GapError(str(error)) from error
+    return Fitted(written, fitted, tuple(_notes(settings, data, changed)))
 
 
 def _callers(settings: Settings, given: Sequence[str]) -> list[str]:

@@ -152,6 +152,7 @@ def test_addresses_that_other_hosts_have_stay_and_this_host_goes() -> None:
         ("", ["0.0.0.0/1", "128.0.0.0/1"], "0.0.0.0/1 is everybody"),
         ("", ["10.9.0.1", "2000::/3"], "2000::/3 is everybody"),
         ("", ["10.244.0.0/33"], "callers.addresses: "),
+        ("server: {engine: native}\n", CALLER, "`native` has no TLS"),
         (
             "    callers: {addresses: [127.0.0.1]}\n",
             CALLER,

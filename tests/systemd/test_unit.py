@@ -92,12 +92,14 @@ def test_readiness_is_told_by_the_service_itself(said: dict[str, str]) -> None:
     assert (said["Type"], said["NotifyAccess"], said["ExecReload"]) == ("notify", "main", "/bin/kill -HUP $MAINPID")
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """The real service under the unit's restrictions on calls, sockets and memory."""
+@pytest.fixture(params=["grpcio", "native"])
+def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The real service under the unit's restrictions on calls, sockets and memory, with each of its engines."""
     require_program("systemd-analyze")
     config = tmp_path / "extauthz.yaml"
-    config.write_text(yaml.safe_dump({"gateways": {"g": GATEWAY}}), encoding="utf-8")
+    config.write_text(
+        yaml.safe_dump({"server": {"engine": request.param}, "gateways": {"g": GATEWAY}}), encoding="utf-8"
+    )
     doors = {door: f"127.0.0.1:{free_port()}" for door in ("grpc", "http", "admin")}
     argv = [sys.executable, confined.__file__, str(UNIT), sys.executable, "-m", "extauthz.cli", "serve"]
     argv += ["--config", str(config), *(word for door, where in doors.items() for word in (f"--{door}", where))]
