@@ -5,12 +5,13 @@ compared; the rest of its tests are in test_envoy_*.py.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 
+from extauthz.probe.forgeries import FORMS
 from support.attacks import note
 from support.clients import Headers, Refused, Response, http1, http2, raw, websocket
 from support.http_proxies import NAMES
@@ -34,7 +35,6 @@ every_proxy = pytest.mark.parametrize("dialect", COLUMNS)
 every_http_proxy = pytest.mark.parametrize("dialect", NAMES)
 
 SAFE: Final = ("only extauthz's arrives", "refused by the proxy", "denied: ", "passes with")
-LONG: Final = FORGED + "a" * (8192 - len(FORGED))
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +51,11 @@ def saw(attack: str, dialect: str, *outcomes: str) -> None:
     note(attack, COLUMNS[dialect], " / ".join(sorted(shown)))
 
 
-# How a client sends its copy of a header.
-COPIES: Final[dict[str, Callable[[str], Headers]]] = {
-    "plain": lambda name: [(name, FORGED)],
-    "twice": lambda name: [(name, FORGED), (name, f"second-{FORGED}")],
-    "empty": lambda name: [(name, "")],
-    "empty and full": lambda name: [(name, ""), (name, FORGED), (name, "")],
-    "in upper case": lambda name: [(name.upper(), FORGED)],
-    "8 KiB long": lambda name: [(name, LONG)],
-    "with odd bytes": lambda name: [(name, b"\xff\xfeforged\x80")],
-    "folded over two lines": lambda name: [(name, f"{FORGED}\r\n {FORGED}")],
-    "named in Connection": lambda name: [("Connection", f"keep-alive, {name}"), (name, FORGED)],
-    "named in Connection alone": lambda name: [("Connection", name.title())],
-    "as an alias with _": lambda name: [(name.replace("-", "_"), FORGED)],
-    "as an alias with .": lambda name: [(name.replace("-", "."), FORGED)],
-}
-
-
 @every_proxy
-@pytest.mark.parametrize("form", COPIES)
+@pytest.mark.parametrize("form", FORMS)
 def test_no_copy_of_a_stamped_header_arrives(stand: Stand, dialect: str, form: str) -> None:
     proxy = stand.proxy(dialect)
-    seen = [outcome(*stand.send(proxy, [*IDENTITY, *COPIES[form](name)])) for name in STAMPED]
+    seen = [outcome(*stand.send(proxy, [*IDENTITY, *FORMS[form](name, FORGED)])) for name in STAMPED]
     saw(f"stamped header, {form}", dialect, *seen)
 
 
@@ -88,35 +71,32 @@ def test_no_copy_of_a_stamped_header_arrives_in_trailers(stand: Stand, dialect: 
 
 
 @every_proxy
-@pytest.mark.parametrize("form", COPIES)
+@pytest.mark.parametrize("form", FORMS)
 def test_a_second_identity_beside_the_one_of_the_proxy_in_front_is_not_taken(
     stand: Stand, dialect: str, form: str
 ) -> None:
     seen = [
         outcome(*stand.send(stand.proxy(dialect), sent))
-        for copy in [COPIES[form](USER_HEADER)]
+        for copy in [FORMS[form](USER_HEADER, FORGED)]
         for sent in ([*IDENTITY, *copy], [*copy, *IDENTITY])
     ]
     saw(f"second identity beside the front's, {form}", dialect, *seen)
 
 
 @every_proxy
-@pytest.mark.parametrize("form", COPIES)
+@pytest.mark.parametrize("form", FORMS)
 def test_an_identity_from_a_stranger_is_not_taken(stand: Stand, dialect: str, form: str) -> None:
     proxy = stand.proxy(dialect)
-    copies = [
-        (name, value.replace(FORGED, USER) if isinstance(value, str) else value)
-        for name, value in COPIES[form](USER_HEADER)
-    ]
+    copies = FORMS[form](USER_HEADER, USER)
     seen = [outcome(*stand.send(proxy, [*WITHOUT_USER, *copies], source=STRANGER))]
     saw(f"identity from a stranger, {form}", dialect, *seen)
 
 
 @every_http_proxy
-@pytest.mark.parametrize("form", COPIES)
+@pytest.mark.parametrize("form", FORMS)
 def test_where_the_proxy_authenticates_no_client_names_a_user(stand: Stand, dialect: str, form: str) -> None:
     proxy = stand.proxy(dialect, "authenticated")
-    sent = [*WITHOUT_USER, *COPIES[form](USER_HEADER)]
+    sent = [*WITHOUT_USER, *FORMS[form](USER_HEADER, FORGED)]
     answer, arrived = stand.send(proxy, sent, source=STRANGER)
     saw(f"identity where the proxy authenticates, {form}", dialect, outcome(answer, arrived, "authenticated"))
 
