@@ -6,7 +6,6 @@ of it that carries what a query carries.
 """
 
 import json
-import re
 import time
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -21,6 +20,7 @@ from extauthz.core.policy import Gateway, Policy
 from extauthz.core.request import Headers, Request
 from extauthz.core.steps import READABLE
 from extauthz.core.text import fold, is_blank, trim
+from extauthz.telemetry.paths import cut, host_without_user_information, shown_path
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Result
 from extauthz.wire.forward_auth import DIALECTS
@@ -30,13 +30,11 @@ MOST_NAMES: Final = 128
 MOST_NAME_CHARACTERS: Final = 4096
 # A value that is longer is told as being there. An address of e-mail has 254 characters, a chain of ten hops 400.
 LONGEST_VALUE_BYTES: Final = 1024
-# What is longer is cut, and ends with CUT.
-LONGEST_PATH_CHARACTERS: Final = 1024
+# What is longer is cut.
 LONGEST_HOST_CHARACTERS: Final = 260
 LONGEST_METHOD_CHARACTERS: Final = 32
 LONGEST_NAMED_CHARACTERS: Final = 64
 LONGEST_FAULT_CHARACTERS: Final = 256
-CUT: Final = "…"
 
 # The sets of header names that are remembered: browsers and programs send few different ones.
 REMEMBERED_NAME_SETS: Final = 512
@@ -50,15 +48,6 @@ FORWARDED_FOR: Final = "x-forwarded-for"
 REAL_IP: Final = "x-real-ip"
 ORIGIN: Final = "origin"
 WEIGHED: Final = (FORWARDED_FOR, REAL_IP, ORIGIN)
-
-# Without any of these, a path that lost its query is told as it is.
-_SUSPECT: Final = re.compile(r"[#%;@]")
-# Where what belongs to a query begins, written out or percent-encoded.
-_QUERY: Final = re.compile(r"[?#]|%3f|%23", re.IGNORECASE)
-# Parameters of one segment (RFC 3986, section 3.3): where ";jsessionid=" stands. The ";" stays, to show that one was.
-_PARAMETERS: Final = re.compile(r"(;|%3b)(?:(?!%2f)[^/])*", re.IGNORECASE)
-# User information (RFC 3986, section 3.2.1): in an absolute target, behind "//", in a URL that stands in a path.
-_USER_INFORMATION: Final = re.compile(r"(^(?:/|%2f){2}|(?::|%3a)(?:/|%2f)+|^)(?:(?!%2f)[^/])*(?:@|%40)", re.IGNORECASE)
 
 Value = str | Literal[True]
 
@@ -240,7 +229,7 @@ class LineMaker:
             "peer": str(peer) if peer is not None else None,
             "client": known.client(peer, request.headers),
             "user": self._user(gateway, user),
-            "method": _cut(request.method, LONGEST_METHOD_CHARACTERS),
+            "method": cut(request.method, LONGEST_METHOD_CHARACTERS),
             "host": self._host(request.host),
             "path": shown_path(request.path),
             "result": result,
@@ -254,9 +243,9 @@ class LineMaker:
         if request.headers is not None:
             self._tell_headers(made, known.names(request.headers), request.headers)
         if gateway is None and request.gateway is not None:
-            made["named"] = _cut(request.gateway, LONGEST_NAMED_CHARACTERS)
+            made["named"] = cut(request.gateway, LONGEST_NAMED_CHARACTERS)
         if denial is not None and denial.reason is reasons.REQUEST_MALFORMED:
-            made["fault"] = _cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
+            made["fault"] = cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
         return made
 
     def _gateway(self, policy: Policy, gateway: Gateway | None) -> _Gateway:
@@ -307,9 +296,7 @@ class LineMaker:
     def _host(self, host: str) -> str:
         if "host" in self.redact:
             return REDACTED if host else ""
-        if "@" in host:
-            host = f"{CUT}@{host.rpartition('@')[2]}"
-        return _cut(host, LONGEST_HOST_CHARACTERS)
+        return cut(host_without_user_information(host), LONGEST_HOST_CHARACTERS)
 
 
 _NO_STEP: Final = "none"
@@ -325,21 +312,6 @@ def _time(time_ns: int) -> str:
 @lru_cache(maxsize=8)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def shown_path(path: str) -> str:
-    """Return a path without what may be a secret: query, fragment, parameters of segments, user information."""
-    # A path may have a megabyte: what is far behind the end of what is shown is not looked at.
-    shown = path.partition("?")[0][: LONGEST_PATH_CHARACTERS * 2]
-    if _SUSPECT.search(shown) is not None:
-        shown = _QUERY.split(shown, maxsplit=1)[0]
-        shown = _USER_INFORMATION.sub(rf"\1{CUT}@", shown)
-        shown = _PARAMETERS.sub(r"\1", shown)
-    return _cut(shown, LONGEST_PATH_CHARACTERS)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + CUT
 
 
 def _end_of(headers: Headers, name: str) -> str | None:

@@ -48,4 +48,6 @@ class Record(NamedTuple):
             size += 4 * len(gateway)
         if headers is not None:
             size += headers.size + len(headers.names) * _HEADER_BYTES
+        if self.trace is not None:
+            size += 4 * sum(map(len, self.trace))
         return size
