@@ -63,10 +63,12 @@ def written(variant: str, folder: Path, *options: str) -> str:
     return result.stdout
 
 
-@pytest.fixture(params=["committed", *VARIANTS])
-def stream(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="module", params=["committed", *VARIANTS])
+def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Manifests of every kind that can be written."""
-    return "---\n".join(committed().values()) if request.param == "committed" else written(request.param, tmp_path)
+    if request.param == "committed":
+        return "---\n".join(committed().values())
+    return written(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture
