@@ -51,6 +51,22 @@ class Claw:
         return set(self._tried.read_text(encoding="utf-8").split("\n")) - {""} if self._tried.exists() else set()
 
 
+def surroundings(directory: Path, installed: Installed) -> dict[str, str]:
+    """The environment of an OpenClaw that keeps everything in a directory, with `openclaw.json`, and stays there."""
+    for folder in ("home", "state", "tmp"):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    return {
+        **_ENVIRONMENT,
+        "PATH": f"{installed.node.parent}:/usr/bin:/bin",
+        "HOME": str(directory / "home"),
+        "TMPDIR": str(directory / "tmp"),
+        "OPENCLAW_STATE_DIR": str(directory / "state"),
+        "OPENCLAW_CONFIG_PATH": str(directory / "openclaw.json"),
+        "NODE_OPTIONS": f"--require {Path(__file__).with_name('guard.cjs')}",
+        "GUARD_LOG": str(directory / "tried.log"),
+    }
+
+
 @contextlib.contextmanager
 def running_claw(directory: Path, installed: Installed, gateway: dict[str, Any]) -> Iterator[Claw]:
     """Run OpenClaw with this `gateway` block while the block runs, from the moment it says that it has started.
@@ -59,20 +75,9 @@ def running_claw(directory: Path, installed: Installed, gateway: dict[str, Any])
         ProgramError: it did not; the message has the end of its log.
     """
     port, tried = free_port(), directory / "tried.log"
-    for folder in ("home", "state", "tmp"):
-        (directory / folder).mkdir(parents=True)
+    environment = surroundings(directory, installed)
     config = {**_QUIET, "logging": {"file": str(directory / "file.log")}, "gateway": {**gateway, "port": port}}
     (directory / "openclaw.json").write_text(json.dumps(config), encoding="utf-8")
-    environment = {
-        **_ENVIRONMENT,
-        "PATH": f"{installed.node.parent}:/usr/bin:/bin",
-        "HOME": str(directory / "home"),
-        "TMPDIR": str(directory / "tmp"),
-        "OPENCLAW_STATE_DIR": str(directory / "state"),
-        "OPENCLAW_CONFIG_PATH": str(directory / "openclaw.json"),
-        "NODE_OPTIONS": f"--require {Path(__file__).with_name('guard.cjs')}",
-        "GUARD_LOG": str(tried),
-    }
     # Nothing of our own environment: a key or a token in it would switch something on.
     # All that it writes is below the directory, but for a file of locks in /tmp/openclaw, whose place cannot be set.
     argv = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items())]
