@@ -167,6 +167,8 @@ class Recent:
     def _let_go_of_policies(self) -> None:
         # A policy may be large, and a decision kept for long would keep it: after a reload only the lines are kept.
         self._lines(self._kept)
+        with self._making:
+            self._maker = None  # it remembers the policy whose lines it made last
 
     def _lines(self, kept: Iterable[_Kept]) -> list[DecisionLine]:
         with self._making:
