@@ -47,5 +47,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.pip
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,otel,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,native,otel,test]'
 	@touch $@

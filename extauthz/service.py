@@ -1,6 +1,7 @@
 """The service: doors opened, configuration and keys looked at while it runs, drained at the end."""
 
 import gc
+import os
 import resource
 import signal
 import threading
@@ -14,21 +15,36 @@ from typing import Final
 import structlog
 
 from extauthz import __version__
-from extauthz.assembly import AssemblyError, decision_log_settings, make_snapshot, open_certificates, open_keys
+from extauthz.assembly import (
+    AssemblyError,
+    decision_log_settings,
+    make_snapshot,
+    open_admin_token,
+    open_certificates,
+    open_keys,
+)
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import Loaded
 from extauthz.config.values import Endpoint, seconds
+from extauthz.console import Console
+from extauthz.doors.admin import AdminDoor, AdminDoorSettings
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.endpoints import DoorError
-from extauthz.doors.envoy_grpc import GrpcDoor, GrpcDoorSettings
+from extauthz.doors.envoy_grpc import GrpcDoor
+from extauthz.doors.envoy_native import NativeDoor
+from extauthz.doors.grpc_shared import GrpcDoorSettings, GrpcServer
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
+from extauthz.metrics import Metrics
 from extauthz.notify import Notifier
 from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.signer import Signatures
+from extauthz.telemetry import otel
 from extauthz.telemetry.decision_log import DecisionLog, open_settings
 from extauthz.telemetry.output import OutputError
+from extauthz.telemetry.prometheus import Exposition
+from extauthz.telemetry.recent import Recent
 from extauthz.telemetry.telemetry import Telemetry
 from extauthz.view import View
 
@@ -46,6 +62,9 @@ LOST_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 0.25
 FAREWELL_SHARE: Final = 0.5
 
+# For what is under way at the admin address at the end: nothing there is worth more.
+ADMIN_DRAIN_SECONDS: Final = 1
+
 # How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
 COLLECT_AFTER_OBJECTS: Final = 20_000
 
@@ -57,6 +76,7 @@ class Service:
         authorizer: What decides; its snapshot is what is in force.
         telemetry: What looks on.
         decision_log: What writes the decisions.
+        metrics: What a scrape gets.
         reloader: What reads the configuration again.
         keys: The stamp keys; None while stamping is off.
         ready: It serves, and does not go.
@@ -78,8 +98,17 @@ class Service:
         self.ready = False
         self.keys = open_keys(loaded)
         self._keys_of: tuple[object, ...] = _keys_wanted(loaded)
+        recent = Recent(
+            lambda: self.telemetry.tally.read(),  # noqa: PLW0108 - which is made of this
+            lambda: self.reloader.status.loaded.settings.decision_log.redact,
+        )
         self.decision_log: Final = _open_decision_log(loaded)
-        self.telemetry: Final = Telemetry((self.decision_log,))
+        self._otel: Final = otel.start(
+            os.environ,
+            lambda: self._metrics.measure(),  # noqa: PLW0108 - made below
+            version=__version__,
+        )
+        self.telemetry: Final = Telemetry((self.decision_log, recent, *([self._otel] if self._otel else [])))
         self._signatures: Final = Signatures()
         self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys, self._signatures), self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
@@ -93,6 +122,8 @@ class Service:
             telemetry=self.telemetry,
             decision_log=self.decision_log,
         )
+        self._metrics: Final = Metrics(self.view)
+        self.metrics: Final = Exposition(self._metrics.measure)
         self._loaded: Final = loaded
         self._watch: Final = _KeyWatch()
         self._notifier: Final = Notifier.from_environment()
@@ -115,6 +146,17 @@ class Service:
                 jwks=self._jwks,
             ),
         )
+        self._admin: Final = AdminDoor(
+            Console(self.view, recent),
+            AdminDoorSettings(
+                endpoints=tuple(map(Endpoint.parse, settings.listen.admin)),
+                hosts=settings.admin.hosts,
+                token=open_admin_token(loaded),
+                drain_seconds=ADMIN_DRAIN_SECONDS,
+                ready=self.view.ready,
+                metrics=self.metrics.render,
+            ),
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. To be called in the main thread, once.
@@ -129,20 +171,21 @@ class Service:
         ended = self._look_after()
         self._close(ended)
 
-    def _make_grpc(self, certificates: Certificates | None) -> GrpcDoor:
+    def _make_grpc(self, certificates: Certificates | None) -> GrpcServer:
         settings = self._loaded.settings
-        return GrpcDoor(
-            self.authorizer.check,
-            self.authorizer.admits,
-            GrpcDoorSettings(
-                endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
-                certificates=certificates,
-                # Whether they are asked for may change while the service runs; that they are shown may not.
-                read_principals=settings.tls is not None and settings.tls.client_ca is not None,
-                most_calls=settings.server.max_concurrent,
-                most_message_bytes=settings.limits.message_bytes,
-            ),
+        door = GrpcDoorSettings(
+            endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
+            certificates=certificates,
+            # Whether they are asked for may change while the service runs; that they are shown may not.
+            read_principals=settings.tls is not None and settings.tls.client_ca is not None,
+            most_calls=settings.server.max_concurrent,
+            most_message_bytes=settings.limits.message_bytes,
         )
+        check = self.authorizer.check
+        traced = self._otel is not None and self._otel.traces
+        if settings.server.engine == "native":
+            return NativeDoor(check, door, traced=traced)
+        return GrpcDoor(check, self.authorizer.admits, door, traced=check if traced else None)
 
     def _say_notes(self) -> None:
         for fault in self._loaded.notices:
@@ -157,11 +200,13 @@ class Service:
         _raise_file_limit()
         self.telemetry.start()
         # Last the door with the health service: when it says that the service serves, every door does.
-        _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
         try:
+            _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
+            _open_unless_default(self._admin, "admin", named="admin" in settings.listen.model_fields_set)
             self._grpc.start()
         except DoorError:
             self._http.drain()
+            self._admin.drain()
             self.telemetry.close()
             raise
         self.ready = True
@@ -170,6 +215,7 @@ class Service:
             version=__version__,
             grpc=[str(endpoint) for endpoint in self._grpc.endpoints],
             http=[str(endpoint) for endpoint in self._http.endpoints],
+            admin=[str(endpoint) for endpoint in self._admin.endpoints],
             gateways=len(settings.gateways),
             tls=settings.tls is not None,
             policy=self.authorizer.snapshot.version,
@@ -186,7 +232,8 @@ class Service:
 
     def _is_alive(self) -> bool:
         """Tell whether the doors' threads run and the files are looked at."""
-        return self._http.is_alive() and time.monotonic() - self._looked < LOST_SECONDS
+        doors = self._http.is_alive() and self._grpc.is_alive()
+        return doors and time.monotonic() - self._looked < LOST_SECONDS
 
     def _reload(self, reread: Callable[[], object]) -> None:
         """Read again what changed, and let systemd know how it went."""
@@ -227,6 +274,8 @@ class Service:
         self._grpc.drain(left)
         closing.join()
         self.telemetry.close()
+        # Last, so that whoever asks hears that it goes, and not that it is gone.
+        self._admin.drain()
         _log.info("stopped")
 
     def _answer_the_last(self, longest: float) -> None:
@@ -293,7 +342,6 @@ class _KeyWatch:
 
 
 def _open_decision_log(loaded: Loaded) -> DecisionLog:
-    """Open what the configuration names; raises AssemblyError."""
     try:
         return DecisionLog(open_settings(decision_log_settings(loaded)))
     except OutputError as error:
@@ -306,7 +354,7 @@ def _keys_wanted(loaded: Loaded) -> tuple[object, ...]:
     return (stamp.enabled, loaded.path(stamp.keys), seconds(stamp.lifetime))
 
 
-def _open_unless_default(door: HttpDoor, name: str, *, named: bool) -> None:
+def _open_unless_default(door: HttpDoor | AdminDoor, name: str, *, named: bool) -> None:
     """Open a door; where nobody named its address, another server on the default one is no reason to end.
 
     Raises:

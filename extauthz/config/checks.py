@@ -166,8 +166,18 @@ def _durations(data: dict[str, Any]) -> Found:
 
 
 def _engine(data: dict[str, Any]) -> Found:
-    if _get(data, "server", "engine") == "native":
-        yield ("server", "engine"), "`native` is not built yet: use `grpcio`"
+    if _get(data, "server", "engine") != "native":
+        return
+    instead = "use `grpcio`, or listen on loopback or a unix socket next to the proxy"
+    if _get(data, "tls") is not None:
+        yield ("server", "engine"), f"`native` has no TLS: {instead} without `tls`"
+    for address in _texts(_get(data, "listen", "grpc")):
+        try:
+            local = Endpoint.parse(address).is_local
+        except ValueError:
+            continue  # the schema says so
+        if not local:
+            yield ("server", "engine"), f"`native` has no TLS, and {address} can be reached from other hosts: {instead}"
 
 
 def _accepted(data: dict[str, Any]) -> Found:

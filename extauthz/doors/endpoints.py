@@ -4,6 +4,8 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -83,19 +85,35 @@ def _listen_tcp(family: int, kind: int, protocol: int, address: tuple[object, ..
     return opened
 
 
-def _listen_unix(endpoint: Endpoint) -> socket.socket:
-    path = Path(endpoint.path)
-    remove_stale(path)
-    opened = socket.socket(socket.AF_UNIX)
+@contextmanager
+def private_sockets() -> Iterator[None]:
+    """Give unix sockets that are made in the block, by whatever library, UNIX_SOCKET_MODE from the start."""
     mask = os.umask(0o777 & ~UNIX_SOCKET_MODE)
     try:
-        opened.bind(endpoint.path)
+        yield
+    finally:
+        os.umask(mask)
+
+
+def unlistenable(endpoint: Endpoint) -> DoorError:
+    """Return the error for an address that a library could not listen on, and did not say why."""
+    if endpoint.path:
+        return DoorError(
+            f"cannot listen on {endpoint}: does {Path(endpoint.path).parent} exist, and may it be written?"
+        )
+    return DoorError(f"cannot listen on {endpoint}: is another server on that port, or is the address not this host's?")
+
+
+def _listen_unix(endpoint: Endpoint) -> socket.socket:
+    remove_stale(Path(endpoint.path))
+    opened = socket.socket(socket.AF_UNIX)
+    try:
+        with private_sockets():
+            opened.bind(endpoint.path)
         opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        raise DoorError(f"cannot listen on {endpoint}: does {path.parent} exist, and may it be written?") from error
-    finally:
-        os.umask(mask)
+        raise unlistenable(endpoint) from error
     return opened
 
 

@@ -3,51 +3,21 @@
 Messages are neither parsed nor built here, so that another gRPC engine can serve the same function.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from extauthz.authorizer import CheckFunction, Trace, TracedCheckFunction
+from extauthz.authorizer import CheckFunction, TracedCheckFunction
 from extauthz.config.values import Endpoint
-from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
-from extauthz.doors.certificates import Certificates
-from extauthz.doors.endpoints import UNIX_SOCKET_MODE, DoorError, remove_stale
+from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, unlistenable
+from extauthz.doors.grpc_shared import HEALTH_SERVICES, METHOD, GrpcDoorSettings, parse_peer, trace_of
 from extauthz.wire.reflected import SERVICE, descriptor_pool
-
-METHOD: Final = "Check"
-
-_HEALTH_SERVICES: Final = ("", SERVICE)
-_REMEMBERED_PEERS: Final = 1024
-_TRACE_NAMES: Final = ("traceparent", "tracestate")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrpcDoorSettings:
-    """How the door is opened.
-
-    Attributes:
-        endpoints: Where it listens.
-        certificates: Server certificates of the TCP listeners; None for plain text.
-        read_principals: Read the SANs of client certificates.
-        most_calls: Calls at once; the library refuses more with RESOURCE_EXHAUSTED.
-        most_message_bytes: One request's size; the library refuses larger ones with RESOURCE_EXHAUSTED.
-    """
-
-    endpoints: Sequence[Endpoint]
-    certificates: Certificates | None
-    read_principals: bool
-    most_calls: int
-    most_message_bytes: int
 
 
 class GrpcDoor:
@@ -123,6 +93,10 @@ class GrpcDoor:
         """Say that the service is going: whoever checks its health stops asking. It still answers."""
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
 
+    def is_alive(self) -> bool:
+        """Tell whether what serves still runs: the library's threads, which end with the process alone."""
+        return True
+
     def drain(self, seconds: float) -> None:
         """Take no more calls, answer what is under way for at most `seconds`, and close."""
         self.leave()
@@ -135,37 +109,26 @@ class GrpcDoor:
             path.unlink(missing_ok=True)
 
     def _say(self, status: int) -> None:
-        for service in _HEALTH_SERVICES:
+        for service in HEALTH_SERVICES:
             self._health.set(service, status)
 
     def _bind(self, endpoint: Endpoint) -> Endpoint:
         certificates = self._settings.certificates
-        if endpoint.path:
-            self._bind_unix(endpoint)
-            return endpoint
         try:
+            if endpoint.path:
+                # The library would take the socket away from another server without a word.
+                remove_stale(Path(endpoint.path))
+                with private_sockets():
+                    self._server.add_insecure_port(str(endpoint))
+                self._sockets.append(Path(endpoint.path))
+                return endpoint
             if certificates is None:
                 port = self._server.add_insecure_port(str(endpoint))
             else:
                 port = self._server.add_secure_port(str(endpoint), certificates.credentials())
         except RuntimeError as error:
-            raise DoorError(
-                f"cannot listen on {endpoint}: is another server on that port, or is the address not this host's?"
-            ) from error
+            raise unlistenable(endpoint) from error
         return endpoint._replace(port=port)
-
-    def _bind_unix(self, endpoint: Endpoint) -> None:
-        """Listen on a unix socket; the library would take it away from another server without a word."""
-        path = Path(endpoint.path)
-        remove_stale(path)
-        mask = os.umask(0o777 & ~UNIX_SOCKET_MODE)
-        try:
-            self._server.add_insecure_port(str(endpoint))
-        except RuntimeError as error:
-            raise DoorError(f"cannot listen on {endpoint}: does {path.parent} exist, and may it be written?") from error
-        finally:
-            os.umask(mask)
-        self._sockets.append(path)
 
 
 class _Reflection(reflection.ReflectionServicer):
@@ -202,28 +165,6 @@ def _traced(
     check: TracedCheckFunction, caller_of: Callable[[grpc.ServicerContext], Caller]
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
-        return check(message, caller_of(context), _trace(context))
+        return check(message, caller_of(context), trace_of(context.invocation_metadata() or ()))
 
     return handle
-
-
-def _trace(context: grpc.ServicerContext) -> Trace | None:
-    """Return the trace that the call itself belongs to: Envoy's span of asking, where Envoy traces."""
-    found = [(name, value) for name, value in context.invocation_metadata() or () if name in _TRACE_NAMES]
-    said = dict(found)
-    parent, state = (said.get(name, "") for name in _TRACE_NAMES)
-    # Twice the same name is no trace that two programs would read alike.
-    if not isinstance(parent, str) or not isinstance(state, str) or not parent or len(said) != len(found):
-        return None
-    return Trace(parent, state)
-
-
-@lru_cache(maxsize=_REMEMBERED_PEERS)
-def parse_peer(peer: str) -> Caller:
-    """Read grpcio's name for a peer: ipv4:1.2.3.4:5, ipv6:[::1]:5 (percent-encoded), unix: with or without a path."""
-    kind, _, rest = peer.partition(":")
-    if kind == "unix":
-        return Caller(None, unix=True)
-    if kind in ("ipv4", "ipv6"):
-        return Caller(parse_address(unquote(rest).rpartition(":")[0]))
-    return Caller(None)

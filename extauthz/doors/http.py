@@ -81,6 +81,10 @@ class HttpDoor:
         """
         self._server.start()
 
+    def is_alive(self) -> bool:
+        """Tell whether the server's thread runs; a door that could not be opened has none to lose."""
+        return self._server.is_alive()
+
     def drain(self) -> None:
         """Take no more connections, answer what is under way for at most the drain time, and close."""
         self._server.drain()

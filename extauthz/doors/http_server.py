@@ -81,6 +81,10 @@ class HttpServer:
             time.sleep(_POLL_SECONDS)
         self.endpoints = tuple(endpoints)
 
+    def is_alive(self) -> bool:
+        """Tell whether the server's thread runs; one that could not be started has none to lose."""
+        return self._thread is None or self._thread.is_alive()
+
     def drain(self) -> None:
         """Take no more connections, answer what is under way for at most the drain time, and close."""
         if self._server is not None and self._thread is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from extauthz.doors.envoy_grpc import METHOD
+from extauthz.doors.grpc_shared import METHOD
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.reflected import SERVICE
 

@@ -67,8 +67,24 @@ def test_principals_that_nobody_could_show_are_refused() -> None:
     assert not _faults(own, callers={"principals": ["envoy"]}, tls={**TLS, "clientCa": "ca.pem"})
 
 
-def test_engine_that_is_not_built_says_so() -> None:
-    assert "not built" in _faults(server={"engine": "native"})["server.engine"]
+NATIVE: dict[str, Any] = {"server": {"engine": "native"}, "callers": {"addresses": ["10.0.0.0/8"]}}
+
+
+def test_engine_without_tls_is_refused_with_certificates() -> None:
+    assert list(_faults(**NATIVE, tls=TLS)) == ["server.engine"]
+    assert "has no TLS" in _faults(**NATIVE, tls=TLS)["server.engine"]
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9191", ["127.0.0.1:9191", "10.0.0.5:9191"], "[::]:9191", "gateway:9191"])
+def test_engine_without_tls_is_refused_where_other_hosts_reach_it(listen: Any) -> None:
+    found = _faults(**NATIVE, listen={"grpc": listen})
+    assert list(found) == ["server.engine"]
+    assert "use `grpcio`, or listen on loopback or a unix socket" in found["server.engine"]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9191", "[::1]:9191", "localhost:9191", "unix:/run/grpc.sock"])
+def test_engine_without_tls_is_taken_next_to_its_proxy(listen: Any) -> None:
+    assert not _faults(**NATIVE, listen={"grpc": listen})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from cases.build import text_of
 from cases.messages import Outcome, read
+from support.engine import with_engine
 from support.ports import free_port
 from support.process import Program, running
 
@@ -149,7 +150,7 @@ def serving(
 def command(directory: Path, config: Mapping[str, Any], addresses: Sequence[str]) -> list[str]:
     """Write the configuration, and return the command that serves it."""
     path = directory / "extauthz.yaml"
-    path.write_text(text_of(dict(config)), encoding="utf-8")
+    path.write_text(text_of(with_engine(config)), encoding="utf-8")
     argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path)]
     for address in addresses:
         argv += ["--grpc", address]

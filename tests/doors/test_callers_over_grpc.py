@@ -10,7 +10,7 @@ from cases.messages import check_request
 from doors.door import Served, ask, serving
 from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
-from extauthz.doors.envoy_grpc import parse_peer
+from extauthz.doors.grpc_shared import parse_peer
 from support.ports import free_port
 
 ALLOWED = "allow:nick@example.com"
@@ -18,8 +18,9 @@ REFUSED = "deny:caller_not_allowed"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """IPv4, IPv6 and a unix socket, and gateways that each take callers from one of them."""
+    del engine  # it is chosen
     directory = tmp_path_factory.mktemp("callers")
     gateways = {
         "four": gateway(callers={"addresses": ["127.0.0.1"]}),

@@ -14,7 +14,8 @@ CASES = cases()
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    del engine  # it is chosen
     gateways = {case.gateway_id: case.gateway for case in CASES}
     gateways["hosted"] = gateway(hosts=["gateway.example.com", "*.claw.example.com"])
     with serving(tmp_path_factory.mktemp("corpus"), {"gateways": gateways}) as running:

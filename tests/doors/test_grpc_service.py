@@ -33,7 +33,8 @@ MESSAGE = check_request(PAIRS)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    del engine  # it is chosen
     config = {"limits": {"messageBytes": 4096, "headerBytes": 4096}, "gateways": {"g": gateway()}}
     with serving(tmp_path_factory.mktemp("service"), config) as running:
         yield running
@@ -62,6 +63,7 @@ def _reflect(opened: grpc.Channel, **request: Any) -> Any:
     return answer
 
 
+@pytest.mark.only_grpcio  # the native engine has no reflection
 def test_reflection_lists_the_service_under_envoys_name(opened: grpc.Channel) -> None:
     listed = {service.name for service in _reflect(opened, list_services="").list_services_response.service}
     assert listed == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
@@ -76,6 +78,7 @@ def _fetched(opened: grpc.Channel, **symbol: str) -> Iterator[descriptor_pb2.Fil
         yield file
 
 
+@pytest.mark.only_grpcio  # the native engine has no reflection
 def test_client_that_knows_only_what_reflection_tells_can_ask(opened: grpc.Channel) -> None:
     pool = DescriptorPool()
     known = set()

@@ -22,6 +22,7 @@ GATEWAY = {
 }
 
 
+@pytest.mark.only_grpcio  # the native engine has no reflection
 def test_a_stranger_cannot_hold_every_call_with_reflection(tmp_path: Path) -> None:
     config = {"callers": {"addresses": ["192.0.2.1"]}, "gateways": {"g": GATEWAY}}
     with running_service(tmp_path, config) as service, grpc.insecure_channel(service.address) as channel:

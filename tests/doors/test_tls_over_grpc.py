@@ -20,6 +20,8 @@ REFUSED = "deny:caller_not_allowed"
 PRINCIPAL = "spiffe://cluster/envoy"
 MESSAGE = check_request(PAIRS)
 
+pytestmark = pytest.mark.only_grpcio  # the native engine has no TLS
+
 
 def _client(root: Path, own: Issued | None = None) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(

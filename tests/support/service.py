@@ -11,6 +11,7 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2
 
+from support.engine import with_engine
 from support.ports import free_port
 from support.process import Program, running
 
@@ -29,6 +30,8 @@ class Service:
     channel_options: tuple[tuple[str, Any], ...] = ()
     http: str = ""
     """Where its HTTP door is, as `host:port`."""
+    admin: str = ""
+    """Where its admin address is, as `host:port`."""
 
     @property
     def jwks_url(self) -> str:
@@ -83,13 +86,13 @@ def running_service(
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "extauthz.yaml"
-    path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(with_engine(config)), encoding="utf-8")
     where = address or f"127.0.0.1:{free_port()}"
     # The other doors too have ports of their own, so that tests can run beside each other.
     http, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path)]
     argv += ["--grpc", where, "--http", http, "--admin", admin]
     with running(argv, log=directory / "extauthz.log", cwd=directory) as program:
-        service = Service(program, where, credentials, channel_options, http)
+        service = Service(program, where, credentials, channel_options, http, admin)
         program.wait_ready(service.is_serving)
         yield service
