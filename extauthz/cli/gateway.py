@@ -28,8 +28,8 @@ _MAX_PORT = 65535
 @click.option(
     "--report-arrivals-to-anyone",
     is_flag=True,
-    help="Tell whoever asks by x-extauthz-probe every header that arrived, refused or not. For `extauthz probe`; switch "
-    "it off again.",
+    help="Tell whoever asks by x-extauthz-probe every header that arrived, refused or not. For `extauthz probe`; "
+    "switch it off again.",
 )
 def command(  # noqa: PLR0913, PLR0917 (one parameter an option)
     listen: str,

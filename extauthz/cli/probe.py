@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -209,7 +210,7 @@ def _context(given: dict[str, Any]) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Tell at a terminal what is being tested; elsewhere nothing."""
+    """Show at a terminal which check is being made; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -220,8 +221,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     columns = (SpinnerColumn(), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=len(CHECKS) + 1, completed=-1)
-        yield lambda title: bar.update(task, advance=1, description=title)
+        task = bar.add_task("the first request", total=len(CHECKS))
+        begun = itertools.count()
+        yield lambda title: bar.update(task, completed=next(begun), description=title)
 
 
 def _print(output_format: str, target: Target, probe: Probe, results: list[Result], proxy: str | None) -> None:
@@ -232,5 +234,7 @@ def _print(output_format: str, target: Target, probe: Probe, results: list[Resul
         click.echo(json.dumps({**about, **as_json(results, proxy)}))
     else:
         print_text(results, proxy)
-        told = "told what arrived" if probe.reports else "does not tell what arrives: of it, only the status counts"
-        click.echo(f"{target}: {probe.requests} requests. The Gateway {told}.")
+        told = (
+            "what arrived" if probe.reports else "nothing of what arrived, so that only the status of an answer counted"
+        )
+        click.echo(f"{target}: {probe.requests} requests. The Gateway told {told}.")

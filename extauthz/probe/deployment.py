@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86_400
 _NO_HTTPS: Final = "the address is http://"
-SIGN_IN: Final = "it takes a signed-in request: --header or --header-file"
+SIGN_IN: Final = "takes a sign-in: --header-file"
 
 
 def result(check: str, outcome: Outcome, seen: str) -> Result:

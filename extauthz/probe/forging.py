@@ -39,14 +39,22 @@ class _Tally:
     def result(self, check: str, *, worst: Outcome = Outcome.HOLE) -> Result:
         """Say what the check has come to."""
         if self.holes:
-            told = "; ".join(f"{what} ({', '.join(dict.fromkeys(forms))})" for what, forms in self.holes.items())
-            return result(check, worst, told)
+            return result(check, worst, self._told())
         if self.warnings:
             return result(check, Outcome.WARNING, "; ".join(dict.fromkeys(self.warnings)))
         if self.unknown:
             why = "; ".join(dict.fromkeys(self.unknown))
             return result(check, Outcome.NOT_TESTED, f"{len(self.unknown)} of {self.requests} requests: {why}")
         return result(check, Outcome.PASSED, f"{self.requests} requests, {self.refused} of them refused")
+
+    def _told(self) -> str:
+        """Say what was found, what came in the same forms together."""
+        together: dict[tuple[str, ...], list[str]] = {}
+        for what, forms in self.holes.items():
+            # How often an empty copy arrived says no more where full ones did.
+            if " times instead of " not in what or f"{what.split(' ', 1)[0]} arrives" not in self.holes:
+                together.setdefault(tuple(dict.fromkeys(forms)), []).append(what)
+        return "; ".join(f"{', '.join(whats)} ({', '.join(forms)})" for forms, whats in together.items())
 
 
 def forged_sign_in(asker: Asker) -> Result:

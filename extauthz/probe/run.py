@@ -59,12 +59,11 @@ class Probe:
         return self._asker.reports
 
     def run(self, begins: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
-        """Make every check and yield its result; `begins` is called with the title of each before it is made.
+        """Make every check and yield its result; `begins` is called with its title before it is made.
 
         Raises:
             UnreachableError: there was no answer to the first request.
         """
-        begins("the first request")
         first = self._asker.plain.outcome
         untrusted = isinstance(first, Failure) and first.fault is Fault.NO_CERTIFICATE
         if isinstance(first, Failure) and not untrusted:

@@ -30,6 +30,7 @@ HOP: Final = "127.0.0.7"
 """Where the hop connects from: the trusted proxy."""
 GATEWAY: Final = "openclaw"
 REPORT: Final = "--report-arrivals-to-anyone"
+SESSION_FILE: Final = f"cookie: {SESSION}\n"
 
 CONFIG: Final[dict[str, Any]] = {
     "stamp": {"bind": ["method", "host", "path"]},

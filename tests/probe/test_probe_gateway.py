@@ -41,4 +41,4 @@ def test_without_a_sign_in_what_a_stranger_can_do_is_tested_and_the_rest_said_no
         found = probe(f"http://127.0.0.1:{hop.port}/", config=cast.config, signed_in=False)
     assert (found.status, found.holes) == (0, set())
     assert found.ids("passed") == {"no_identity", "no_identity_websocket", "forged_sign_in", "refusal_status"}
-    assert "it takes a signed-in request" in found.seen("forged_stamp")
+    assert found.seen("forged_stamp") == "takes a sign-in: --header-file"
