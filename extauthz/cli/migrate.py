@@ -234,13 +234,24 @@ def _show(migration: Migration, folder: Path, texts: dict[str, str]) -> None:
 
     guide = texts[GUIDE_FILE]
     if sys.stdout.isatty():
-        from rich.console import Console  # noqa: PLC0415
-        from rich.markdown import Markdown  # noqa: PLC0415
-
-        Console().print(Markdown(guide))
+        _show_guide(guide)
     else:
         click.echo(guide, nl=False)
     for name in texts:
         click.echo(f"{folder / name}: written", err=True)
     for one in migration.ours.open:
         click.echo(f"{click.style('open', fg='yellow')}  {one}", err=True)
+
+
+def _show_guide(guide: str) -> None:
+    """Print the steps for a reader. A command is one line, however long, so that it can be copied."""
+    command = False
+    for line in guide.splitlines():
+        if line.startswith("```"):
+            command = not command
+        elif command:
+            click.secho(f"  {line}", fg="cyan")
+        elif line.startswith("#"):
+            click.secho(line.lstrip("# "), bold=True)
+        else:
+            click.echo(line.replace("`", "").replace("**", ""))

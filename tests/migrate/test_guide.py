@@ -1,8 +1,11 @@
 """`extauthz migrate`: the six steps. Their commands are run as they stand, those of extauthz at least."""
 
+import os
+import pty
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +204,25 @@ def test_no_text_of_the_file_becomes_a_command(user: str, tmp_path: Path, monkey
     monkeypatch.chdir(found.folder)
     first = next(line for line in commands(found, 2) if "--peer" in line)
     assert f"x-forwarded-user: {user}" in shlex.split(first)
+
+
+def test_at_a_terminal_each_command_can_be_copied(tmp_path: Path) -> None:
+    found = migrated("password", tmp_path)
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "extauthz.cli", "migrate", str(tmp_path / "openclaw.json"), *COMPLETE]
+    argv += ["--proxy", "envoy", "--output", str(found.folder), "--force"]
+    with subprocess.Popen(argv, stdout=theirs, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as program:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert program.returncode == 0
+    assert "\x1b[1m1. Configure the proxy\x1b[0m" in shown
+    assert [line for line in commands(found) if f"  {line}\x1b[0m\r\n" not in shown] == []
+
+
+def read_terminal(descriptor: int) -> bytes:
+    """Read what a program wrote to a terminal; nothing once it has gone."""
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:
+        return b""
