@@ -167,10 +167,12 @@ def _attempt(asker: Asker, base: _Base, tally: _Tally, form: str, names: Sequenc
         tally.warnings.append(_CHAINED)
     if found or seen.arrived is not None:
         return
-    if seen.refused:
+    if seen.refused and not seen.reached:
         tally.refused += 1
     else:
-        tally.unknown.append(f"answered {seen}; the Gateway does not report what arrived" if seen.let_in else str(seen))
+        tally.unknown.append(
+            f"answered {seen}; the Gateway does not report what arrived" if seen.reached else str(seen)
+        )
 
 
 def _in_forms(forms: Iterable[str], *groups: tuple[str, ...]) -> Iterator[Attempt]:

@@ -79,6 +79,10 @@ def traefik_without_a_name(text: str) -> str:
     return instead(text, _ANSWERED, '"x-authz-decision"]')
 
 
+def traefik_without_the_user(text: str) -> str:
+    return instead(text, '"x-authz-user", ', "")
+
+
 def traefik_without_a_name_and_removing_nothing(text: str) -> str:
     return instead(traefik_without_a_name(text), "middlewares: [client, extauthz]", "middlewares: [extauthz]")
 
@@ -98,6 +102,7 @@ def traefik_without_the_question(text: str) -> str:
 
 TRAEFIK: Final[dict[str, tuple[Careless, set[str]]]] = {
     "the stamp is not in authResponseHeaders": (traefik_without_a_name, UNSTAMPED),
+    "the user is not in authResponseHeaders": (traefik_without_the_user, UNSTAMPED),
     "nor is the client's removed": (
         traefik_without_a_name_and_removing_nothing,
         UNSTAMPED | {"forged_stamp", "forged_forwarded", "forged_websocket"},
