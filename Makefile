@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format protos bench test-openclaw clean
+.PHONY: help run test lint format protos bench soak test-openclaw clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ protos: $(VENV)/.test  ## Generate the protobuf code from protos/.
 
 bench: $(VENV)/.test  ## Measure, and print a table.
 	PYTHONPATH=tests $(BIN)/python -m bench
+
+soak: $(VENV)/.test  ## Run the service under load for an hour, and show what it takes of memory.
+	PYTHONPATH=tests $(BIN)/python -m soak
 
 clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results
