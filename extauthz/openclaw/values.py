@@ -19,7 +19,8 @@ def references(value: Any) -> tuple[str, ...]:
 def is_reference(value: Any) -> bool:
     """Tell whether a value is nothing but a reference: `${NAME}`, or an object that says where a secret is kept."""
     if isinstance(value, dict):
-        return value.get("source") in _SECRET_SOURCES and "id" in value and value.keys() <= _SECRET_REF_KEYS
+        texts = all(isinstance(part, str) for part in value.values())
+        return texts and {"source", "id"} <= value.keys() <= _SECRET_REF_KEYS and value["source"] in _SECRET_SOURCES
     return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
