@@ -217,7 +217,7 @@ class DecisionLog:
                 done = output.write(data, max(0.0, end - self._clock()))
                 self._wrote(done)
                 self._flows = done == len(data)
-                if not self._flows and self._clock() >= end:
+                if not self._flows:
                     break
         except OSError as error:
             self._retry_at = self._clock() + RETRY_SECONDS

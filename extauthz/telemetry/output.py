@@ -26,8 +26,8 @@ FILE_BYTES: Final = 262_144
 FILE_MODE: Final = 0o640
 # How long after a rotation that failed the next one is tried; meanwhile the file grows.
 ROTATE_AGAIN_SECONDS: Final = 60.0
-# Between two attempts to lock a file that another process writes to.
-_LOCK_POLL_SECONDS: Final = 0.002
+# Between two attempts at what another process is just using.
+_POLL_SECONDS: Final = 0.002
 
 
 class OutputError(Exception):
@@ -67,13 +67,16 @@ class Stream:
         done = 0
         end = time.monotonic() + wait
         while done < len(data):
+            left = max(0.0, end - time.monotonic())
             # A stream that can be written takes as much as a portion without making us wait.
-            if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            if not self._poll.poll(left * 1000):
                 break
             try:
                 done += os.write(self._descriptor, data[done : done + PIPE_BYTES])
             except BlockingIOError:
-                break
+                if not left:
+                    break
+                time.sleep(_POLL_SECONDS)
             except OSError:
                 if not done:
                     raise
@@ -143,7 +146,7 @@ class RotatedFile:
             except BlockingIOError:
                 if time.monotonic() >= end:
                     return None
-                time.sleep(_LOCK_POLL_SECONDS)
+                time.sleep(_POLL_SECONDS)
                 continue
             if self._is_there(self._descriptor):
                 return self._descriptor
