@@ -45,7 +45,9 @@ def run(loaded: Loaded, before: Loaded | None, name: str, *, top: int, output_fo
     if report.unreadable and not report.lines:
         for line in report.faults:
             echo_unreadable(line.number, line.fault)
-        raise UnusableError(f"{shown(name)} has no line of a decision log: see `decisionLog` in docs/configuration.md")
+        raise UnusableError(
+            f"{shown(name)} has no line of a decision log: docs/decision-log.md has what one looks like"
+        )
     if output_format == "json":
         echo(json.dumps(as_json(report, top), ensure_ascii=False))
     else:
