@@ -121,8 +121,10 @@ def _nobody(check: str, seen: Seen, otherwise: str) -> Result:
         return result(check, Outcome.HOLE, f"answered {seen}")
     if seen.reached:
         return result(check, Outcome.HOLE, f"reached the Gateway, which alone refused it: {seen}")
-    if seen.denied or seen.status >= 500:
+    if seen.denied:
         return result(check, Outcome.PASSED, f"answered {seen}")
+    if seen.status >= 500:
+        return result(check, Outcome.NOT_TESTED, f"answered {seen}: refused, or let through to a Gateway that is down")
     return result(check, Outcome.NOT_TESTED, f"answered {seen}; {otherwise}")
 
 

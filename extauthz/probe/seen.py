@@ -56,10 +56,13 @@ class Seen:
 
     @property
     def refused(self) -> bool:
-        """Whether nobody let it in: by a status, a redirect to where one signs in, or a closed connection."""
+        """Whether somebody refused it: by a status, a redirect to where one signs in, or a closed connection.
+
+        A 5xx is no refusal: it may be a Gateway that is down, behind a proxy that lets everything through.
+        """
         if isinstance(self.outcome, Failure):
             return self.outcome.fault in {Fault.CLOSED, Fault.NO_HTTP}
-        return not self.let_in and self.status != 429
+        return not self.let_in and self.status != 429 and self.status < 500
 
     @property
     def denied(self) -> bool:

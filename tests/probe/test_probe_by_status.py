@@ -102,6 +102,12 @@ def test_a_refusal_by_5xx_is_a_hole() -> None:
     assert (found.status, found.holes) == (1, {"refusal_status"})
 
 
+def test_a_gateway_that_is_down_behind_an_open_proxy_is_not_taken_for_a_refusal() -> None:
+    found = probed(lambda connection, _: connection.sendall(says("502 Bad Gateway")))
+    assert found.ids("passed") == set()
+    assert {"no_identity", "no_identity_websocket", "forged_sign_in"} <= found.ids("not_tested")
+
+
 def test_a_401_that_becomes_a_403_with_a_forged_user_is_warned_of_where_reasons_are_hidden() -> None:
     def weigh(connection: socket.socket, head: bytes) -> None:
         connection.sendall(says("403 Forbidden" if b"x-forwarded-user" in fields(head) else "401 Unauthorized"))

@@ -134,7 +134,8 @@ def test_an_authorizer_that_is_down_is_told_by_the_status_alone(cast: Cast) -> N
         found = probed(hop, cast)
     assert found.holes == {"refusal_status"}
     assert "503" in found.seen("refusal_status")
-    assert found.ids("passed") == {"no_identity", "no_identity_websocket", "forged_sign_in"}
+    # It may as well be a Gateway that is down, behind a proxy that asks nobody.
+    assert found.ids("passed") == set()
 
 
 def test_a_front_that_passes_on_what_a_client_says_of_itself_is_found(cast: Cast) -> None:
