@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -39,7 +38,7 @@ def authenticator() -> Iterator[RogueDoor]:
 def test_a_proxy_that_has_users_signed_in_has_no_hole(cast: Cast, authenticator: RogueDoor, dialect: str) -> None:
     given = {"gateway": GATEWAY, "upstream": f"127.0.0.1:{cast.gateway_port}", "user_header": USER_HEADER}
     step = f"http://{authenticator.address}/oauth2/auth"
-    directory: Path = cast.directory / dialect
+    directory = cast.directory / dialect
     with running_proxy(dialect, directory, extauthz=(cast.service.http,), authenticate=step, **given) as proxy:
         found = probe(f"http://127.0.0.1:{proxy.port}/", config=cast.config)
     assert (found.status, found.holes, found.ids("warning")) == (0, set(), set())
