@@ -20,6 +20,7 @@ from extauthz.proxies.envoy import Route, Settings, render
 from support.clients import http1
 from support.echo_gateway import echo_gateway
 from support.envoy import running_envoy
+from support.http_proxies import NAMES, running_proxy
 from support.ports import free_port
 from support.process import wait_until
 from support.service import Service, running_service
@@ -301,6 +302,32 @@ def test_where_envoy_traces_the_decision_is_a_child_of_its_span_of_asking(
     assert parents[span.parent_span_id].name == ENVOYS_SPAN
     if sent:
         assert span.trace_id.hex() == TRACE_ID
+
+
+@pytest.mark.parametrize("dialect", NAMES)
+def test_a_request_through_the_other_proxies_joins_the_trace_of_the_client(
+    dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: Collector
+) -> None:
+    with (
+        exporting(tmp_path, monkeypatch, received.url, {"g": PROXIED}) as service,
+        echo_gateway() as upstream,
+        running_proxy(
+            dialect,
+            tmp_path / dialect,
+            extauthz=(service.http,),
+            gateway="g",
+            upstream=upstream.address,
+            user_header="x-forwarded-user",
+            fronts=("127.0.0.1",),
+        ) as proxy,
+    ):
+        assert http1(proxy.port, [*HEADERS, ("traceparent", TRACEPARENT)]).status == 200
+        wait_until(lambda: SPAN_ID in _parents(received), "the span arrives")
+
+
+def _parents(received: Collector) -> set[str]:
+    # A proxy that is asked whether it is ready asks too.
+    return {span.parent_span_id.hex() for span in received.spans() if span.trace_id.hex() == TRACE_ID}
 
 
 def test_endpoint_without_the_extra_is_told_and_the_service_goes_on(
