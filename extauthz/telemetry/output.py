@@ -107,7 +107,7 @@ class RotatedFile:
         Raises:
             OSError: It cannot be opened.
         """
-        self.portion: Final = FILE_BYTES
+        self.portion: Final = min(FILE_BYTES, rotate_bytes or FILE_BYTES)
         # Through symbolic links: it is the file that is moved away, not a link to it.
         self._path: Final = path.resolve()
         self._rotate_bytes: Final = rotate_bytes

@@ -326,9 +326,7 @@ def test_file_of_which_the_disk_has_room_for_a_part_only_has_no_torn_line(
     assert _ids(path) == list(range(10))
 
 
-def test_decision_that_cannot_be_told_costs_no_other_its_line(
-    tmp_path: Path, allowed: Record, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decision_that_cannot_be_told_costs_no_other_its_line(tmp_path: Path, allowed: Record) -> None:
     path = tmp_path / "log"
     log = _log(path)
     odd = allowed._replace(time_ns="no time")  # type: ignore[arg-type]
@@ -413,6 +411,15 @@ def test_folder_that_cannot_be_changed_stops_the_rotation_and_not_the_log(
     log.close()
     assert _ids(path) == list(range(6))
     assert [line["event"] for line in said] == ["the file cannot be rotated, and grows"]
+
+
+def test_backlog_makes_no_file_larger_than_its_size(tmp_path: Path, allowed: Record, clock: Clock) -> None:
+    path = tmp_path / "log"
+    log = _log(path, clock, rotate_bytes=2000, keep=100)
+    log.take(_numbered(allowed, range(100)))
+    log.close()
+    assert all(file.stat().st_size <= 2000 for file in tmp_path.iterdir())
+    assert log.written == 100
 
 
 # Settings that change.

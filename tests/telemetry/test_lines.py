@@ -342,7 +342,7 @@ def test_secret_in_any_place_of_a_request_is_in_no_line(door: str, place: str, p
     pairs = [(name, value) for name, value in PAIRS if name != PLACES[place][0][0]] + list(PLACES[place])
     for name in ("g", "open", "no-such"):
         if door.startswith("grpc"):
-            record = asking.check(pairs, form=door.split()[1], gateway=name, path=path)  # type: ignore[arg-type]
+            record = asking.check(pairs, form=door.split()[1], gateway=name, path=path)
         else:
             record = asking.forward(door, name, Asked(pairs=tuple(pairs), path=path))
         written = encode(LineMaker(asking.redact).line(record))
