@@ -27,6 +27,8 @@ from extauthz.proxies.from_config import envoy_settings, user_header
 from extauthz.wire.reflected import SERVICE
 
 FRONT_PORT: Final = 8080
+# Where the service's decisions go, in the folder of the logs.
+DECISIONS: Final = "decisions.jsonl"
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 12.0
 _POLL_SECONDS: Final = 0.05
@@ -117,6 +119,7 @@ def running(config: Path) -> Iterator[Running]:
                 *("--admin", f"127.0.0.1:{admin_port}"),
             ],
             lambda: _is_serving(grpc_port),
+            output=logs / DECISIONS,
         )
         gateways: dict[str, int] = {}
         shown = load(config).settings.gateways
@@ -250,17 +253,23 @@ class _Programs:
         self._stack = stack
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, argv: list[str], ready: Callable[[], bool]) -> None:
+    def start(self, name: str, argv: list[str], ready: Callable[[], bool], output: Path | None = None) -> None:
         """Start a program and wait until it is ready.
+
+        Args:
+            name: Of the program; its log has it too.
+            argv: The program and its arguments.
+            ready: Asked again and again.
+            output: What it writes to standard output; None: its log, as what it writes to standard error.
 
         Raises:
             DemoError: It ended, or was not ready in time.
         """
         log = self._logs / f"{name}.log"
-        with log.open("wb") as out:
+        with log.open("ab") as said, (output or log).open("ab") as out:
             # A group of its own: Ctrl-C is for us, and we stop it in order.
             program = subprocess.Popen(  # noqa: S603 - our own programs, and Envoy
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=said, start_new_session=True
             )
         self._started[name] = program
         self._stack.callback(_stop, program)

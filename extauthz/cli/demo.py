@@ -23,7 +23,7 @@ def command(config_file: Path) -> None:
     A real Envoy in front, extauthz, and a reference Gateway behind. Ctrl-C stops all.
     """
     from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
-    from extauthz.demo import DemoError, running  # noqa: PLC0415
+    from extauthz.demo import DECISIONS, DemoError, running  # noqa: PLC0415
     from extauthz.proxies.from_config import GapError  # noqa: PLC0415
 
     # Whatever asks to stop, a closed terminal too, unwinds the block below, which stops what it started.
@@ -32,7 +32,8 @@ def command(config_file: Path) -> None:
     click.echo("Starting extauthz, the reference Gateways and Envoy ...")
     try:
         with running(config_file) as demo:
-            click.echo(f"Ready at http://{demo.front}; logs are in {demo.logs}. Lines to try:\n")
+            click.echo(f"Ready at http://{demo.front}; logs are in {demo.logs}.")
+            click.echo(f"Each decision is a line of {demo.logs / DECISIONS}. Lines to try:\n")
             for line in demo.lines:
                 colour = "green" if line.expect.startswith(("1", "2")) else "red"
                 click.echo(f"# {line.title}")

@@ -1,5 +1,6 @@
 """`make run`, as a person meets it: what is printed is run in a shell, and each line does what it says."""
 
+import json
 import re
 import signal
 import subprocess
@@ -56,6 +57,19 @@ def test_the_spoofing_line_shows_the_gateway_what_was_stamped_and_not_what_was_f
     assert '["x-authz-gateway", "openclaw"]' in answer
     assert "admin@example.com" not in answer
     assert "forged" not in answer
+
+
+def test_each_decision_is_a_line_of_the_file_that_is_named(demo: Program) -> None:
+    named = re.search(r"^Each decision is a line of (.+)\. Lines to try:$", demo.log_text(), re.MULTILINE)
+    assert named is not None
+    decisions = Path(named[1])
+    line = next(found for found in LINE.finditer(demo.log_text()) if "Nobody is named" in found["title"])
+    answer = subprocess.run(["sh", "-c", line["command"]], capture_output=True, check=True, text=True).stdout
+    decision = re.search(r"^x-authz-decision: (\S+)", answer, re.MULTILINE)
+    assert decision is not None
+    wait_until(lambda: decision[1] in decisions.read_text(encoding="utf-8"), "its line")
+    (told,) = (told for told in decisions.read_text(encoding="utf-8").splitlines() if decision[1] in told)
+    assert json.loads(told)["reason"] == "trusted_proxy_user_missing"
 
 
 def test_ctrl_c_stops_everything_that_was_started(demo: Program) -> None:
