@@ -19,6 +19,7 @@ from doors.door import ask
 from extauthz.proxies.envoy import Route, Settings, render
 from support.clients import http1
 from support.echo_gateway import echo_gateway
+from support.engine import chosen
 from support.envoy import running_envoy
 from support.http_proxies import NAMES, running_proxy
 from support.ports import free_port
@@ -286,11 +287,20 @@ def test_a_request_through_envoy_joins_the_trace_of_the_client(
     assert attributes(span)["extauthz.result"] == "allow"
 
 
-@pytest.mark.parametrize("sent", [(), (("traceparent", TRACEPARENT),)], ids=["of its own", "of the client"])
+@pytest.mark.parametrize(
+    ("engine", "sent"),
+    [("grpcio", ()), ("grpcio", (("traceparent", TRACEPARENT),)), ("native", ())],
+    ids=["its own trace", "the client's trace", "the native engine"],
+)
 def test_where_envoy_traces_the_decision_is_a_child_of_its_span_of_asking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: Collector, sent: tuple[tuple[str, str], ...]
+    engine: str,
+    sent: tuple[tuple[str, str], ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    received: Collector,
 ) -> None:
     with (
+        chosen(engine),
         exporting(tmp_path, monkeypatch, received.url, {"g": PROXIED}) as service,
         echo_gateway() as upstream,
         fronted(tmp_path / "envoy", service, upstream.address, received.url) as port,
