@@ -4,7 +4,6 @@ Nothing here decides: the rules compare exactly.
 """
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from extauthz.core.text import WHITE_SPACE
@@ -15,8 +14,6 @@ CHARACTERS_PER_EDIT: Final = 4
 # Longer texts, and more of them than this, are compared by case and white space alone: a hint is not worth a pause.
 LONGEST_COMPARED_CHARACTERS: Final = 256
 MOST_COMPARED: Final = 100_000
-# The same few people are refused again and again.
-REMEMBERED_SEARCHES: Final = 256
 
 _NO_WHITE_SPACE: Final = str.maketrans("", "", WHITE_SPACE)
 
@@ -33,7 +30,6 @@ class Near(NamedTuple):
     differs: str
 
 
-@lru_cache(maxsize=REMEMBERED_SEARCHES)
 def nearest_text(text: str, known: frozenset[str]) -> Near | None:
     """Return the one of `known` that `text` was probably meant to be; None if it resembles none, or is one."""
     if not text or text in known:
