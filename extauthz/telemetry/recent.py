@@ -17,9 +17,9 @@ from extauthz.telemetry.tally import Counted, Outcome, outcome_of
 if TYPE_CHECKING:
     from extauthz.core.policy import Policy
 
-# Decisions that are kept, and the bytes of the requests they hold.
-MOST_KEPT: Final = 1000
-MOST_KEPT_BYTES: Final = 2_097_152
+# Decisions that are kept, and the memory that their requests may hold (Record.size): a usual one holds 5 KB at most.
+MOST_KEPT: Final = 500
+MOST_KEPT_BYTES: Final = 4_194_304
 # Decisions that are given at once.
 MOST_GIVEN: Final = 200
 

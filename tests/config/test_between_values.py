@@ -193,10 +193,3 @@ def test_incomplete_gateway_loads_and_is_told(config: dict[str, Any], path: str,
     assert fault.path == f"gateways.g.{path}"
     assert reason in fault.message
     assert fault.line is not None
-
-
-@pytest.mark.parametrize("section", [{"listen": {"admin": "127.0.0.1:1"}}])
-def test_what_is_switched_on_and_not_built_yet_says_so(section: dict[str, Any]) -> None:
-    notices = load_gateways({"g": GATEWAY}, **section).notices
-    assert [notice.path.partition(".")[0] for notice in notices] == list(section)
-    assert "not built" in notices[0].message

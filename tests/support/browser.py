@@ -129,9 +129,7 @@ class Page:
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         """Give the page another size, in CSS pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
 
     def prefer(self, feature: str, value: str) -> None:
         """Set what the reader prefers: `prefers-color-scheme`, `prefers-reduced-motion`."""

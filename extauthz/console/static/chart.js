@@ -9,7 +9,7 @@ export const RANGES = {
 };
 const ORDER = ["deny", "shadow", "allow"];
 const HEIGHT = 220;
-const EDGE = { top: 10, right: 6, bottom: 24, left: 44 };
+const EDGE = { top: 10, right: 28, bottom: 24, left: 44 };
 
 /** Sum points [time, allow, deny, shadow] into the bars of a range that ends now. */
 export function bars(counts, range) {
@@ -26,10 +26,10 @@ export function bars(counts, range) {
   return found;
 }
 
-/** The next round number: 1, 2 or 5 times a power of ten. */
+/** The next round number, of which half is round as well. */
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
 }
 
 const total = (bar) => bar.allow + bar.deny + bar.shadow;
@@ -97,14 +97,13 @@ function grid(top, width, up, ground) {
 }
 
 function hours(found, range, step, ground) {
-  const every = Math.ceil(70 / step);
+  const every = Math.ceil(78 / step);
   const marks = [];
   for (let at = found.length - 1; at >= 0; at -= every) {
     const x = EDGE.left + (at + 0.5) * step;
     if (x < EDGE.left + 20) break;
     const when = new Date(found[at].time * 1000);
-    const anchor = at === found.length - 1 ? "end" : "middle";
-    marks.push(svg("text", { class: "scale", x: anchor === "end" ? x + step / 2 : x, y: ground + 17, "text-anchor": anchor }, RANGES[range].seconds < 60 ? clock(when) : shortClock(when)));
+    marks.push(svg("text", { class: "scale", x, y: ground + 17, "text-anchor": "middle" }, RANGES[range].seconds < 60 ? clock(when) : shortClock(when)));
   }
   return marks;
 }

@@ -1,6 +1,6 @@
 // The page: its tabs, what is asked for and when, and what is said when nobody answers.
 
-import { TokenWanted, get, token } from "./api.js";
+import { Refused, TokenWanted, get, token } from "./api.js";
 import { decisions } from "./decisions.js";
 import { byId, count, span } from "./dom.js";
 import { explain } from "./explain.js";
@@ -56,7 +56,7 @@ function show() {
     }
   }
   VIEWS[current].open(byId(`panel-${current}`), fields);
-  next.view = 0;
+  next.view = quietUntil = 0;
   tick();
 }
 
@@ -107,14 +107,19 @@ function failed(error, asked) {
     askForToken();
     return;
   }
+  const banner = byId("banner");
+  if (error instanceof Refused) {
+    quietUntil = Date.now() + STATUS_MS;
+    banner.textContent = `${asked}: ${error.message}`;
+    banner.hidden = false;
+    return;
+  }
   next.view = 0;
   failures += 1;
   lostAt ??= new Date();
   const wait = Math.min(1000 * 2 ** (failures - 1), LONGEST_WAIT_MS);
   quietUntil = Date.now() + wait;
-  const why = error instanceof TypeError || error.name === "TimeoutError" ? "extauthz does not answer" : `${asked}: ${error.message}`;
-  const banner = byId("banner");
-  banner.textContent = `${why}, since ${lostAt.toLocaleTimeString("en-GB")}. What is shown is what was last seen; the next try is in ${span(wait / 1000)}.`;
+  banner.textContent = `extauthz does not answer, since ${lostAt.toLocaleTimeString("en-GB")}. What is shown is what was last seen; the next try is in ${span(wait / 1000)}.`;
   banner.hidden = false;
   setState("lost", "Not reachable");
 }
@@ -176,11 +181,13 @@ byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   token.keep(byId("token-input").value.trim());
   byId("token-input").value = "";
-  byId("token").close();
   wantsToken = false;
+  byId("token").close();
   next.view = next.status = next.findings = 0;
   tick();
 });
-byId("token").addEventListener("cancel", (event) => event.preventDefault());
+byId("token").addEventListener("close", () => {
+  if (wantsToken) byId("token").showModal(); // there is nothing behind it to go back to
+});
 
 show();

@@ -109,7 +109,7 @@ export function explainDecision(line) {
   for (const name of FIELDS) form.elements[name].value = line[name] ?? "";
   if (line.gateway === null && line.named) form.elements.gateway.value = line.named;
   form.elements.headers.value = Object.entries(line.headers).map(([name, value]) => `${name}: ${value === true ? PRESENT : value}`).join("\n");
-  ask();
+  ask().then(() => byId("explained").scrollIntoView({ block: "nearest" }));
 }
 
 export const explain = {

@@ -1,6 +1,6 @@
 // The gateways, and the policy of each as it is compiled: what decides, not what was written.
 
-import { get } from "./api.js";
+import { Refused, get } from "./api.js";
 import { byId, card, code, count, el, empty, facts, list, moment, number, prose } from "./dom.js";
 import { address, stay } from "./place.js";
 import { finding } from "./state.js";
@@ -132,7 +132,15 @@ export const gateways = {
       return;
     }
     const node = byId("gateway-one");
-    const policy = await get(`gateways/${encodeURIComponent(wanted)}`);
+    let policy;
+    try {
+      policy = await get(`gateways/${encodeURIComponent(wanted)}`);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      node.replaceChildren(el("p", {}, el("a", { href: address("gateways") }, "← All gateways")), card("", empty("There is no such gateway.", error.message)));
+      node.dataset.seen = "";
+      return;
+    }
     const seen = JSON.stringify(policy);
     if (node.dataset.seen === seen) return; // nothing changed: what is focused or selected stays so
     Object.assign(node.dataset, { seen, id: policy.id });
