@@ -157,7 +157,9 @@ def _site(  # noqa: PLR0913, PLR0917 - everything that is known, for the steps
         # Once everything is said, and written again.
         shadow=ours.gateway["mode"] == "shadow" or (bool(ours.open) and found.mode != "none"),
         open=tuple(ours.open),
-        again=" ".join(["extauthz migrate", shlex.quote(source), *around.again, *dict.fromkeys(wanted), "--output . --force"]),
+        again=" ".join(
+            ["extauthz migrate", shlex.quote(source), *around.again, *dict.fromkeys(wanted), "--output . --force"]
+        ),
         included=tuple(os.path.relpath(one.absolute(), around.folder.absolute()) for one in file.included),
     )
 

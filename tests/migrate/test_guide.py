@@ -212,7 +212,12 @@ def test_the_name_of_the_file_becomes_no_command(name: str, tmp_path: Path) -> N
     file.write_text("{gateway: {}}", encoding="utf-8")
     found = Migrated(tmp_path / "out", run(f"extauthz migrate {shlex.quote(str(file))} --output {tmp_path / 'out'}"))
     naming = [words for words in map(shlex.split, commands(found)) if f"../{name}" in words]
-    assert [words[:2] for words in naming] == [["extauthz", "migrate"], ["cp", "-p"], ["extauthz", "audit"], ["cp", "-p"]]
+    assert [words[:2] for words in naming] == [
+        ["extauthz", "migrate"],
+        ["cp", "-p"],
+        ["extauthz", "audit"],
+        ["cp", "-p"],
+    ]
 
 
 def test_at_a_terminal_each_command_can_be_copied(tmp_path: Path) -> None:
