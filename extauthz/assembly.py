@@ -18,6 +18,7 @@ from extauthz.config.load import Loaded
 from extauthz.config.schema import Settings
 from extauthz.config.values import seconds
 from extauthz.core.text import fold, trim
+from extauthz.doors import envoy_native
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.token_file import TokenFile, TokenFileError
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
@@ -112,7 +113,9 @@ def version_of(settings: Settings) -> str:
 
 
 def file_faults(loaded: Loaded) -> Iterator[Fault]:
-    """Yield what is wrong with the files that the configuration names."""
+    """Yield what is wrong with the files that the configuration names, and with the engine that it chooses."""
+    if loaded.settings.server.engine == "native" and not envoy_native.is_installed():
+        yield Fault("server.engine", envoy_native.NOT_INSTALLED)
     if loaded.settings.tls is not None:
         try:
             open_certificates(loaded)

@@ -16,7 +16,8 @@ def command(ctx: click.Context, config_file: Path, output_format: str) -> None:
     """Check the configuration file and everything it points at.
 
     Every fault is shown at once, with its line, its path and the cure. Exit status 0: good. 1: it can be served, but
-    a gateway is incomplete and denies everything, or a file it names cannot be used. 2: it cannot be used.
+    a gateway is incomplete and denies everything, or a file or an engine it names cannot be used here. 2: it cannot be
+    used.
     """
     loaded = load_config(config_file)
     from extauthz.assembly import file_faults  # noqa: PLC0415 - help must be quick

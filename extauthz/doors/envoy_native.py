@@ -4,62 +4,60 @@ Here is what that engine leaves to us: the limits, the health service, the end. 
 from the door on grpcio. It has no TLS, so that the configuration keeps it on this host.
 """
 
+import importlib.util
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2
 
 from extauthz.authorizer import TracedCheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, unlistenable
-from extauthz.doors.grpc_shared import HEALTH_SERVICES, METHOD, GrpcDoorSettings, parse_peer, trace_of
+from extauthz.doors.grpc_shared import METHOD, GrpcDoorSettings, parse_peer, trace_of
+from extauthz.doors.native_health import CHECK_PATH, MOST_WATCHERS, WATCH_PATH, NativeHealth
+from extauthz.doors.native_memory import MemoryGuard
 from extauthz.wire.reflected import SERVICE
-
-try:
-    from pygrpc_native import EVENT_CALL, NativeGrpcFront
-except ImportError:  # an extra; `is_installed` says so
-    NativeGrpcFront = None  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pygrpc_native import NativeGrpcFront
     from pygrpc_native._native import CallDetails, DetailedEvent
 
 _log: Final = structlog.get_logger()
 
-INSTALL: Final = "pip install 'extauthz[native]'"
+_PACKAGE: Final = "pygrpc_native"
+NOT_INSTALLED: Final = "`native` is not installed here: pip install 'extauthz[native]', or use `grpcio`"
 
 # Threads that do HTTP/2, without the interpreter's lock. One keeps up with all that Python can answer.
 IO_THREADS: Final = 1
 # How long a client may leave a ping unanswered, and after how long without a word it gets one, in milliseconds.
 PING_AFTER_MS: Final = 60_000
 PING_ANSWER_MS: Final = 20_000
-# Watchers of the service's health at once: each proxy needs one; more are refused.
-MOST_WATCHERS: Final = 256
 # How long the engine is waited for before it is looked whether the service ends.
 _PAUSE_MS: Final = 50
+# How long the last answers may take to leave before the connections are closed, in seconds.
+_FLUSH_SECONDS: Final = 0.25
+# How long its address may be taken when it is listened on again, in seconds.
+_REOPEN_SECONDS: Final = 5.0
 
 _CHECK, _HEALTH_CHECK, _HEALTH_WATCH = range(3)
-_METHODS: Final = (
-    (f"/{SERVICE}/{METHOD}", False),
-    ("/grpc.health.v1.Health/Check", False),
-    ("/grpc.health.v1.Health/Watch", True),
-)
+_METHODS: Final = ((f"/{SERVICE}/{METHOD}", False), (CHECK_PATH, False), (WATCH_PATH, True))
 
-_NOT_FOUND: Final = grpc.StatusCode.NOT_FOUND.value[0]
-_RESOURCE_EXHAUSTED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-_INVALID_ARGUMENT: Final = grpc.StatusCode.INVALID_ARGUMENT.value[0]
-_INTERNAL: Final = grpc.StatusCode.INTERNAL.value[0]
+_EVENT_CALL: Final = 0  # pygrpc_native.EVENT_CALL; the package is imported only where it is used
+
+_RESOURCE_EXHAUSTED: Final[int] = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+_UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
+_INTERNAL: Final[int] = grpc.StatusCode.INTERNAL.value[0]
 
 
 def is_installed() -> bool:
     """Tell whether the engine can be used."""
-    return NativeGrpcFront is not None
+    return importlib.util.find_spec(_PACKAGE) is not None
 
 
 class NativeDoor:
@@ -90,8 +88,8 @@ class NativeDoor:
         Raises:
             DoorError: The engine is not installed, or an address cannot be listened on.
         """
-        if NativeGrpcFront is None:
-            raise DoorError(f"server.engine: `native` is not installed: {INSTALL}, or use `grpcio`")
+        if not is_installed():
+            raise DoorError(f"server.engine: {NOT_INSTALLED}")
         try:
             for endpoint in self._settings.endpoints:
                 self._fronts.append(self._bind(endpoint))
@@ -108,11 +106,17 @@ class NativeDoor:
             front.leave()
 
     def drain(self, seconds: float) -> None:
-        """Answer what has arrived, for at most `seconds`, and close. Calls whose message has not arrived are cut."""
+        """Answer what has arrived, for at most `seconds`, refuse what comes then, and close.
+
+        Calls whose message has not arrived are cut.
+        """
         self.leave()
         end = time.monotonic() + seconds
         for front in self._fronts:
-            front.wait_idle(max(0.0, end - time.monotonic()))
+            front.take_no_more()
+        answered = [front.wait_answered(end - time.monotonic()) for front in self._fronts]
+        if all(answered):
+            time.sleep(_FLUSH_SECONDS)
         self._close()
 
     def is_alive(self) -> bool:
@@ -123,8 +127,7 @@ class NativeDoor:
         if endpoint.path:
             remove_stale(Path(endpoint.path))
         try:
-            with private_sockets():
-                front = _Front(endpoint, self._check, self._settings, traced=self._traced)
+            front = _Front(endpoint, self._check, self._settings, traced=self._traced)
         except (OSError, ValueError) as error:
             raise unlistenable(endpoint) from error
         if endpoint.path:
@@ -144,38 +147,41 @@ class _Front:
     def __init__(
         self, endpoint: Endpoint, check: TracedCheckFunction, settings: GrpcDoorSettings, *, traced: bool
     ) -> None:
-        self._native: Final = NativeGrpcFront(
-            str(endpoint),
-            _METHODS,
-            io_threads=IO_THREADS,
-            call_details=True,  # cancelled calls are told, so that nobody decides about what nobody waits for
-            keepalive_time_ms=PING_AFTER_MS,
-            keepalive_timeout_ms=PING_ANSWER_MS,
-        )
+        self._native = _listen(endpoint)
         self.endpoint: Final = endpoint if endpoint.path else endpoint._replace(port=self._native.bound_port)
         self._check: Final = check
         self._most_calls: Final = settings.most_calls
         self._most_bytes: Final = settings.most_message_bytes
         self._traced: Final = traced
-        self._health: Final = _Health(self._native)
+        self._health: Final = NativeHealth(self._native)
+        self._memory: Final = MemoryGuard()
         self._ending: Final = threading.Event()
-        self._idle: Final = threading.Event()
+        self._answered: Final = threading.Event()
+        # Held while the engine is replaced or closed for good: what is closed is not opened again.
+        self._lock: Final = threading.Lock()
+        self._closed = False
         self._thread: Final = threading.Thread(target=self._serve, name="extauthz-native", daemon=True)
 
     def start(self) -> None:
+        self._memory.settle()
         self._native.start()
         self._thread.start()
 
     def leave(self) -> None:
         self._health.leave()
 
-    def wait_idle(self, seconds: float) -> None:
-        """Wait until everything that has arrived is answered."""
+    def take_no_more(self) -> None:
+        """Refuse from now on what has not arrived yet."""
         self._ending.set()
-        self._idle.wait(seconds)
+
+    def wait_answered(self, seconds: float) -> bool:
+        """Wait until everything is answered that had arrived when no more was taken; tell whether it is."""
+        return self._answered.wait(max(0.0, seconds))
 
     def close(self) -> None:
-        self._native.close()
+        with self._lock:
+            self._closed = True
+            self._native.close()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -184,24 +190,40 @@ class _Front:
 
     def _serve(self) -> None:
         # All that waits is taken at once, so that what is over the limit is refused at once and not in its turn.
-        receive, most = self._native.recv_batch_details, self._most_calls * 2 + MOST_WATCHERS
-        while (events := receive(most, _PAUSE_MS)) is not None:
-            if events:
-                self._answer(events)
-            elif self._ending.is_set():
-                self._idle.set()
+        most = self._most_calls * 2 + MOST_WATCHERS
+        try:
+            while not self._closed:
+                if self._memory.is_exceeded():
+                    self._cut()
+                ending = self._ending.is_set()
+                events = self._native.recv_batch_details(most, _PAUSE_MS)
+                if events is None:
+                    break
+                if self._answered.is_set():
+                    self._refuse(events)
+                else:
+                    self._answer(events)
+                    if ending:
+                        self._answered.set()
+                del events  # messages of any size, not kept while the next are waited for
+        except Exception:  # noqa: BLE001 - nothing is left that could tell it
+            _log.exception("this listener of the gRPC door is closed: restart the service", grpc=str(self.endpoint))
+        finally:
+            # Whatever ended this thread: a caller is better refused than left without an answer.
+            self._native.close()
 
     def _answer(self, events: "Sequence[DetailedEvent]") -> None:
-        """Answer what arrived together: first who asks for health, then who is first."""
-        gone = {call_id for kind, call_id, *_ in events if kind != EVENT_CALL}
+        """Answer what arrived together: first who asks for health, then who came first."""
+        arrived = time.monotonic()
+        gone = {call_id for kind, call_id, *_ in events if kind != _EVENT_CALL}
         waiting = 0
         for kind, call_id, method, message, *_ in events:
-            if kind == EVENT_CALL and method != _CHECK:
+            if kind == _EVENT_CALL and method != _CHECK:
                 self._health.answer(call_id, message or b"", watch=method == _HEALTH_WATCH)
         for call_id in gone:
             self._health.forget(call_id)
         for kind, call_id, method, message, _, details in events:
-            if kind != EVENT_CALL or method != _CHECK or call_id in gone:
+            if kind != _EVENT_CALL or method != _CHECK or call_id in gone:
                 continue
             waiting += 1
             if waiting > self._most_calls:
@@ -209,65 +231,65 @@ class _Front:
             elif message is None or len(message) > self._most_bytes:
                 self._native.fail(call_id, _RESOURCE_EXHAUSTED, "the message is larger than limits.messageBytes")
             else:
-                self._decide(call_id, message, details)
+                self._decide(call_id, message, details, arrived)
 
-    def _decide(self, call_id: int, message: bytes, details: "CallDetails | None") -> None:
+    def _decide(self, call_id: int, message: bytes, details: "CallDetails | None", arrived: float) -> None:
+        metadata, peer, remaining = details if details is not None else ((), "", None)
+        if remaining is not None and time.monotonic() - arrived >= remaining:
+            return  # nobody waits for it any more, and the engine has told DEADLINE_EXCEEDED
         try:
-            metadata, peer, _ = details if details is not None else ((), "", None)
             trace = trace_of(metadata) if self._traced else None
-            self._native.respond(call_id, self._check(message, parse_peer(peer), trace))
+            answer = self._check(message, parse_peer(peer), trace)
         except Exception:  # noqa: BLE001 - `check` never raises; what else does costs this call and not the door
             _log.exception("a call could not be answered")
             self._native.fail(call_id, _INTERNAL, "internal_error")
-
-
-class _Health:
-    """grpc.health.v1 (health.proto), for a service that serves until it says that it goes."""
-
-    def __init__(self, native: "NativeGrpcFront") -> None:
-        self._native: Final = native
-        self._state: int = health_pb2.HealthCheckResponse.SERVING
-        self._watchers: Final[set[int]] = set()
-        self._lock: Final = threading.Lock()
-
-    def answer(self, call_id: int, message: bytes, *, watch: bool) -> None:
-        """Answer Check, or begin to answer Watch."""
-        try:
-            known = health_pb2.HealthCheckRequest.FromString(message).service in HEALTH_SERVICES
-        except DecodeError:
-            self._native.fail(call_id, _INVALID_ARGUMENT, "the message is no HealthCheckRequest")
-            return
-        if watch:
-            self._watch(call_id, known=known)
-        elif known:
-            self._native.respond(call_id, _health(self._state))
         else:
-            self._native.fail(call_id, _NOT_FOUND, "there is no service of this name")
+            self._native.respond(call_id, answer)
 
-    def forget(self, call_id: int) -> None:
-        """Forget a watcher that is gone."""
-        with self._lock:
-            self._watchers.discard(call_id)
+    def _refuse(self, events: "Sequence[DetailedEvent]") -> None:
+        for kind, call_id, *_ in events:
+            if kind == _EVENT_CALL:
+                self._native.fail(call_id, _UNAVAILABLE, "the service is stopping")
 
-    def leave(self) -> None:
-        """Say to all who watch, and to all who ask, that the service does not serve any more."""
-        with self._lock:
-            self._state = health_pb2.HealthCheckResponse.NOT_SERVING
-            for call_id in self._watchers:
-                self._native.stream_try_send(call_id, _health(self._state))
+    def _cut(self) -> None:
+        """Cut every connection, which lets go what the engine holds for them, and listen again at once.
 
-    def _watch(self, call_id: int, *, known: bool) -> None:
+        The engine takes messages whole, of 64 MiB, compressed ones too, and any number of them, before it tells.
+        """
+        _log.error(
+            "connections are cut: a caller fills this process's memory with messages far beyond limits.messageBytes",
+            grpc=str(self.endpoint),
+        )
         with self._lock:
-            if len(self._watchers) >= MOST_WATCHERS:
-                self._native.fail(call_id, _RESOURCE_EXHAUSTED, "too many watch this service's health")
+            if self._closed:
                 return
-            self._watchers.add(call_id)
-            # A name that is unknown now may be known later (health.proto, Watch): the stream stays open.
-            state = self._state if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-            self._native.stream_try_send(call_id, _health(state))
+            self._native.close()
+            self._native = self._reopened()
+            self._health.follow(self._native)
+            self._native.start()
+        self._memory.settle()
+
+    def _reopened(self) -> "NativeGrpcFront":
+        end = time.monotonic() + _REOPEN_SECONDS
+        while True:
+            try:
+                return _listen(self.endpoint)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE_MS / 1000)
 
 
-def _health(state: int) -> bytes:
-    response = health_pb2.HealthCheckResponse()
-    response.status = state
-    return response.SerializeToString()
+def _listen(endpoint: Endpoint) -> "NativeGrpcFront":
+    """Bind the engine to an address; raises OSError or ValueError."""
+    from pygrpc_native import NativeGrpcFront  # noqa: PLC0415 - an extra, and not loaded where grpcio serves
+
+    with private_sockets() if endpoint.path else nullcontext():
+        return NativeGrpcFront(
+            str(endpoint),
+            _METHODS,
+            io_threads=IO_THREADS,
+            call_details=True,  # cancelled calls are told, so that nobody decides about what nobody waits for
+            keepalive_time_ms=PING_AFTER_MS,
+            keepalive_timeout_ms=PING_ANSWER_MS,
+        )

@@ -84,6 +84,7 @@ def test_service_does_not_listen_beyond_this_host_without_callers(tmp_path: Path
     assert "callers" in said
 
 
+@pytest.mark.only_grpcio  # the native engine has no TLS, and is refused beyond this host: tests/config
 def test_beyond_this_host_with_callers_it_serves_them(tmp_path: Path) -> None:
     port = free_port()
     config = {**CONFIG, "callers": {"addresses": ["127.0.0.1"]}}

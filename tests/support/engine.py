@@ -31,9 +31,10 @@ def with_engine(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Run a test once with each engine, or with grpcio alone where it is marked `only_grpcio` and says why.
+    """Run a test once with each engine, or with one alone where it is marked `only_grpcio` or `only_native`.
 
     The fixture `engine` must be there, for the whole session and for every test (autouse).
     """
-    engines = ENGINES[:1] if metafunc.definition.get_closest_marker("only_grpcio") else ENGINES
+    only = [name for name in ENGINES if metafunc.definition.get_closest_marker(f"only_{name}")]
+    engines = only or ENGINES
     metafunc.parametrize("engine", engines, indirect=True, scope="session")
