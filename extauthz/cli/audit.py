@@ -1,6 +1,5 @@
 """`extauthz audit`: what of this configuration could let the wrong people in? Reads options and prints."""
 
-import json
 import shutil
 import sys
 import textwrap
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
-from extauthz.cli.options import EXIT_REFUSED, UnusableConfigError, config_option, format_option, load_config
+from extauthz.cli.options import (
+    EXIT_REFUSED,
+    UnusableConfigError,
+    config_option,
+    echo_json,
+    format_option,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +63,7 @@ def command(ctx: click.Context, file: Path | None, config_file: Path, output_for
     audited = file or config_file
     findings = _audit(audited)
     if output_format == "json":
-        click.echo(json.dumps({"findings": [finding.as_json() for finding in findings]}, ensure_ascii=False))
+        echo_json({"findings": [finding.as_json() for finding in findings]})
     else:
         _show(audited, findings)
     ctx.exit(EXIT_REFUSED if _fails(findings, fail_on) else 0)

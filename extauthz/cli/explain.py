@@ -5,7 +5,6 @@ Reads options and dispatches: what is explained is extauthz.explaining's, how it
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from extauthz.cli.explain_input import opened, shown, watched
-from extauthz.cli.options import EXIT_REFUSED, EXIT_USAGE, UnusableError, config_option, format_option, load_config
+from extauthz.cli.options import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    UnusableError,
+    config_option,
+    echo_json,
+    format_option,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,10 +186,10 @@ def _explain_captured(loaded: Loaded, name: str, caller: str | None, output_form
 
 
 def _print_explained(explained: Any, output_format: str, *, first: bool = True) -> int:
-    from extauthz.cli.explain_text import echo, show_explained  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_text import show_explained  # noqa: PLC0415 - help must be quick
 
     if output_format == "json":
-        echo(json.dumps(explained, ensure_ascii=False))
+        echo_json(explained)
     else:
         show_explained(explained, first=first)
     return 0 if explained["allowed"] else EXIT_REFUSED
@@ -238,7 +245,7 @@ def _explain_access_log(loaded: Loaded, name: str, output_format: str) -> int:
                 continue
             status = max(status, EXIT_REFUSED)
             if output_format == "json":
-                echo(json.dumps(incident, ensure_ascii=False))
+                echo_json(incident)
             else:
                 show_incident(incident, first=first)
             first = False

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from extauthz.cli.explain_input import opened, shown, watched
-from extauthz.cli.explain_text import echo, echo_unreadable
-from extauthz.cli.options import EXIT_REFUSED, UnusableError
+from extauthz.cli.explain_text import echo_unreadable
+from extauthz.cli.options import EXIT_REFUSED, UnusableError, echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +48,7 @@ def run(loaded: Loaded, before: Loaded | None, name: str, *, top: int, output_fo
             f"{shown(name)} has no line of a decision log: docs/decision-log.md has what one looks like"
         )
     if output_format == "json":
-        echo(json.dumps(as_json(report, top), ensure_ascii=False))
+        echo_json(as_json(report, top))
     else:
         _show(report, as_json(report, top), top)
     return EXIT_REFUSED if report.changes else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from extauthz.core.wording import plain, quote
+from extauthz.printable import printable
 
 if TYPE_CHECKING:
     from extauthz.explaining import Explained
@@ -42,7 +43,9 @@ def show_explained(explained: Explained, *, first: bool) -> None:
         click.echo(f"  {mark}  {step['step']:<{width}}  {step['detail']}")
     where = f"gateway {explained['gateway']}" if explained["gateway"] else "no gateway"
     if explained["allowed"]:
-        click.echo(f"{click.style('allowed', fg='green', bold=True)} as {explained['user']} by {where}")
+        click.echo(
+            f"{click.style('allowed', fg='green', bold=True)} as {printable(explained['user'] or '')} by {where}"
+        )
         return
     denied = click.style("denied", fg="red", bold=True)
     click.echo(f"{denied} by {where} with {explained['status']}: {click.style(explained['reason'] or '', bold=True)}")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from extauthz.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,6 +45,10 @@ class _Fault(click.ClickException):
     """The directory is not fit for use."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        # Whoever may put a file into the directory chooses its name.
+        super().__init__(printable(message))
 
 
 @click.group("keys")
@@ -116,9 +122,9 @@ def list_(directory: Path, lifetime: int, form: str) -> None:
         _print_table(rows)
     else:
         for row in rows:
-            click.echo("  ".join(str(row[name]) for name in _COLUMNS))
+            click.echo("  ".join(_shown(row)))
     for name in keys.ignored:
-        click.echo(f"{directory / name}: not a key file; ignored", err=True)
+        click.echo(printable(f"{directory / name}: not a key file; ignored"), err=True)
 
 
 @command.command()
@@ -148,16 +154,21 @@ def _rows(keys: KeySet) -> list[dict[str, Any]]:
     ]
 
 
+def _shown(row: dict[str, Any]) -> list[str]:
+    return [printable(str(row[name])) for name in _COLUMNS]
+
+
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415 (start-up time)
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     colours = {"active": "bold green", "next": "cyan", "previous": "yellow", "retired": "dim"}
     table = Table(box=None, pad_edge=False)
     for name in _COLUMNS:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in _COLUMNS), style=colours[row["state"]])
+        table.add_row(*map(Text, _shown(row)), style=colours[row["state"]])
     Console().print(table)
 
 

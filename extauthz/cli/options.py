@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from extauthz.printable import printable, printable_json
+
 if TYPE_CHECKING:
     from extauthz.config.load import Loaded
 
@@ -37,6 +39,10 @@ class UnusableError(click.ClickException):
 
     exit_code = EXIT_USAGE
 
+    def __init__(self, message: str) -> None:
+        # Names of files and what stands in them may be somebody else's: nothing of it steers the terminal.
+        super().__init__(printable(message))
+
 
 class UnusableConfigError(UnusableError):
     """A configuration that cannot be used."""
@@ -45,6 +51,11 @@ class UnusableConfigError(UnusableError):
         """Write the faults as they are: they name the file themselves."""
         del file
         click.echo(self.message, err=True)
+
+
+def echo_json(data: Any) -> None:
+    """Write data as one line of JSON in which nothing steers a terminal."""
+    click.echo(printable_json(data))
 
 
 def load_config(file: Path, overrides: dict[str, Any] | None = None) -> "Loaded":

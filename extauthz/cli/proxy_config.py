@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from extauthz.cli.options import UnusableError, config_option, load_config
+from extauthz.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ def made(make: Callable[[], str]) -> str:
     try:
         return make()
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(printable(str(error))) from error
 
 
 def write(text: str, output: Path | None, *, force: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from extauthz.cli.options import config_option
 from extauthz.cli.proxy_config import load_noting, output_options
+from extauthz.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +168,7 @@ def _doors(settings: Settings) -> tuple[str, ...]:
         endpoint = Endpoint.parse(text)
         if endpoint.path or endpoint.host in _EVERYWHERE or not endpoint.port:
             raise click.UsageError(
-                f"listen.http: {text} does not say at which host and port the proxy reaches extauthz: give --extauthz"
+                f"listen.http: {printable(text)} does not say at which host and port the proxy reaches extauthz: give "
+                "--extauthz"
             )
     return tuple(settings.listen.http)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from extauthz.printable import printable
+
 
 class Fault(NamedTuple):
     """One thing that is wrong.
@@ -19,7 +21,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line is not None else ""
-        return f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}"
+        # A path has keys of the file in it, and whoever wrote these may be nobody's friend.
+        return printable(f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}")
 
 
 class ConfigError(Exception):
@@ -34,7 +37,7 @@ class ConfigError(Exception):
         self.source = source
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line if fault.line is not None else 0))
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n".join((f"{source}: {count}", *(f"  {fault}" for fault in self.faults))))
+        super().__init__("\n".join((f"{printable(source)}: {count}", *(f"  {fault}" for fault in self.faults))))
 
 
 def join_path(parts: Iterable[str | int]) -> str:

@@ -1,7 +1,6 @@
 """Everything that a migration writes, as texts by file name. What is in them is decided elsewhere."""
 
 import functools
-import json
 import math
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,6 +12,7 @@ from extauthz.migrate.block import Block
 from extauthz.migrate.notes import Note
 from extauthz.migrate.ours import Ours
 from extauthz.migrate.steps import Step
+from extauthz.printable import printable, printable_json
 
 OUR_FILE: Final = "extauthz.yaml"
 BLOCK_FILE: Final = "openclaw.gateway.json5"
@@ -81,7 +81,8 @@ def _comment(lines: Iterable[str]) -> str:
 
 
 def _json(data: dict[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    # The values are those of OpenClaw's file: none of them steers the terminal of who looks at ours.
+    return printable_json(data, indent=2) + "\n"
 
 
 def _yaml(value: object) -> str:
@@ -89,6 +90,8 @@ def _yaml(value: object) -> str:
     if isinstance(value, _Plain):
         return value
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    if printable(text) != text:
+        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
