@@ -30,8 +30,8 @@ format: $(VENV)/.test  ## Format the code.
 protos: $(VENV)/.test  ## Generate the protobuf code from protos/.
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/extauthz/wire/pb/check.proto
 
-bench: $(VENV)/.test  ## Measure, and print a table.
-	PYTHONPATH=tests $(BIN)/python -m bench
+bench: $(VENV)/.bench  ## Measure: tables, and bench-results/ with figures and plots. BENCH='--quick' for less; see --help.
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 soak: $(VENV)/.test  ## Run the service under load for an hour, and show what it takes of memory.
 	PYTHONPATH=tests $(BIN)/python -m soak
@@ -47,6 +47,10 @@ $(VENV)/.pip:
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.pip

@@ -1,91 +1,115 @@
-"""`make bench`: measure, print a table, and on request write the figures as JSON."""
+"""`make bench`: measure, print tables, write the figures as JSON and as plots; on request, docs/performance.md."""
 
 import json
-import platform
-from dataclasses import dataclass, field
+import logging
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import structlog
 from rich.console import Console
-from rich.table import Table
 
-from bench import door, growth, inprocess
-from bench.measuring import Figure
+from bench import doors, envoy, growth, http_doors, inprocess, page, plots, processes, startup, tables
+from bench.loading import LoadError
+from bench.machine import Noise, described
+from bench.plan import FULL, QUICK, TINY, Plan
+from bench.programs import UnavailableError
+from bench.results import Report, Section
+
+RESULTS = Path(__file__).parents[2] / "bench-results"
+FIGURES = "figures.json"
+PLANS = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+PARTS: dict[str, Callable[[Plan, Path], Iterator[Section]]] = {
+    "inprocess": lambda plan, _: inprocess.measure(plan),
+    "doors": lambda plan, _: doors.measure(plan),
+    "http": lambda plan, _: http_doors.measure(plan),
+    "envoy": lambda plan, _: envoy.measure(plan),
+    "growth": lambda plan, _: growth.measure(plan),
+    "processes": lambda plan, _: processes.measure(plan),
+    "startup": startup.measure,
+}
 
 console = Console()
 
 
-@dataclass
-class Report:
-    """Everything that was measured, for machines."""
+class _Parts(click.ParamType[list[str]]):
+    name = "parts"
 
-    machine: str
-    figures: dict[str, dict[str, object]] = field(default_factory=dict)
-
-    def add(self, section: str, name: str, value: object) -> None:
-        """Keep one line."""
-        self.figures.setdefault(section, {})[name] = value
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        names = str(value).split(",")
+        for name in names:
+            if name not in PARTS:
+                self.fail(f"{name!r} is none of {', '.join(PARTS)}", param, ctx)
+        return [name for name in PARTS if name in names]
 
 
 @click.command()
-@click.option("--rounds", default=7, show_default=True, help="Rounds of the servers under load.")
-@click.option("--requests", default=8_000, show_default=True, help="Requests in each round.")
-@click.option("--largest", default=100_000, show_default=True, help="The largest size in the growth table.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
-def main(rounds: int, requests: int, largest: int, json_file: Path | None) -> None:
-    """Measure extauthz on this machine. Figures are medians of rounds taken in turn."""
-    report = Report(
-        f"{platform.processor() or platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    )
-    console.print(f"[dim]{report.machine}[/]")
-    with console.status("in process ..."):
-        _inprocess(report)
-    with console.status("the gRPC door under h2load ..."):
-        _door(report, rounds, requests)
-    with console.status("growth ..."):
-        _growth(report, largest)
-    if json_file is not None:
-        json_file.write_text(
-            json.dumps({"machine": report.machine, **report.figures}, indent=2) + "\n", encoding="utf-8"
-        )
-        console.print(f"written to {json_file}")
+@click.option("--quick", "plan", flag_value="quick", help="Fewer rounds: a couple of minutes, and more noise.")
+@click.option("--tiny", "plan", flag_value="tiny", help="See that everything runs. The figures mean nothing.")
+@click.option("--full", "plan", flag_value="full", default="full", help="What the page shows. The default.")
+@click.option("--only", type=_Parts(), default=",".join(PARTS), help=f"Of {', '.join(PARTS)}; separated by commas.")
+@click.option("--output", type=click.Path(path_type=Path), default=RESULTS, help="Folder for figures and plots.")
+@click.option("--write-docs", is_flag=True, help="Write docs/performance.md from the figures in the folder, and end.")
+def main(plan: str, only: list[str], output: Path, write_docs: bool) -> None:
+    """Measure extauthz on this machine.
 
-
-def _inprocess(report: Report) -> None:
-    table = Table("microseconds a call", "median", "best", "worst", "budget", title="In process")
-    for row in inprocess.rows():
-        budget = "" if row.budget is None else f"< {row.budget:g}"
-        table.add_row(row.name, *_columns(row.figure, 1), budget)
-        report.add("inprocess", row.name, row.figure._asdict())
-    console.print(table)
-
-
-def _door(report: Report, rounds: int, requests: int) -> None:
-    table = Table("requests a second, one core", "median", "best", "worst", "of the floor", "MB", title="The gRPC door")
-    found = list(door.rows(rounds, requests))
-    if not found:
-        console.print("[yellow]h2load is not installed (Debian: nghttp2-client): the door was not measured[/]")
+    Candidates are measured in turn, round by round; ratios are formed within each round. What is told is the median,
+    with the least and the most. Exit status 0: measured, whatever the figures. 1: something could not be measured.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    # What is measured in this process says the same as the service, and none of it is a figure.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if write_docs:
+        _write_docs(output)
         return
-    for row in found:
-        share = "" if row.share is None else f"{row.share.median:.0%}"
-        table.add_row(row.name, *_columns(row.rate, 0), share, f"{row.megabytes:.0f}")
-        shares = None if row.share is None else row.share._asdict()
-        report.add("door", row.name, {"rate": row.rate._asdict(), "share": shares, "megabytes": row.megabytes})
-    console.print(table)
+    console.print("[dim]" + ", ".join(f"{name} {value}" for name, value in described().items()) + "[/]")
+    began, noise = time.monotonic(), Noise()
+    sections = [section for name in only for section in _measured(name, PLANS[plan], output)]
+    report = Report(described(), noise.told(), plan, time.monotonic() - began, tuple(sections))
+    (output / FIGURES).write_text(json.dumps(report.to_data(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _tell(report, output)
+    if any(not section.lines for section in sections):
+        raise SystemExit(1)
 
 
-def _growth(report: Report, largest: int) -> None:
-    for row in growth.rows(largest):
-        table = Table(
-            "microseconds, bytes to bytes", *(f"{size:,}" for size in row.figures), title=f"Growth: {row.name}"
-        )
-        table.add_row("median", *(f"{one.median:.1f}" for one in row.figures.values()))
-        console.print(table)
-        report.add("growth", row.name, {str(size): one._asdict() for size, one in row.figures.items()})
+def _measured(name: str, plan: Plan, output: Path) -> Iterator[Section]:
+    began = time.monotonic()
+    try:
+        with console.status(f"{name} ..."):
+            sections = list(PARTS[name](plan, output))
+    except (UnavailableError, LoadError) as error:
+        console.print(f"[red]{name} was not measured: {error}[/]", highlight=False)
+        yield Section(name, name, "", notes=(f"not measured: {error}",))
+        return
+    for section in sections:
+        tables.show(console, section)
+        yield section
+    console.print(f"[dim]{name}: {time.monotonic() - began:.0f} s[/]")
 
 
-def _columns(found: Figure, digits: int) -> tuple[str, str, str]:
-    return f"{found.median:,.{digits}f}", f"{found.best:,.{digits}f}", f"{found.worst:,.{digits}f}"
+def _tell(report: Report, output: Path) -> None:
+    for name, value in report.noise.items():
+        console.print(f"[dim]{name}: {value}[/]", highlight=False)
+    missed = [one for section in report.sections for one in tables.held(section) if not one[2]]
+    for what, found, _ in missed:
+        console.print(f"[red]missed[/] {what}; measured {found}", highlight=False)
+    files = [output / FIGURES]
+    try:
+        files += plots.draw(report, output)
+    except ImportError:
+        console.print("[yellow]no plots: matplotlib is not installed (pip install '.[bench]')[/]")
+    console.print(f"{report.took_seconds:.0f} s; written: {', '.join(map(str, files))}", highlight=False)
+
+
+def _write_docs(output: Path) -> None:
+    try:
+        report = Report.from_data(json.loads((output / FIGURES).read_text(encoding="utf-8")))
+        page.write(report, output)
+    except (OSError, page.PageError) as error:
+        raise click.ClickException(f"{error}. Measure first: make bench") from error
+    console.print(f"written: {page.PAGE}")
 
 
 if __name__ == "__main__":

@@ -1,116 +1,210 @@
-"""The path itself, in one process: the decision, bytes to bytes, the signature, the Gateway's verifier."""
+"""The path itself, in one process without a server: the decision, bytes to bytes, the signature, the verifier."""
 
+import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final
 
+import yaml
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench.measuring import Figure, microseconds
-from bench.messages import configuration, message
+from bench.measuring import Call, difference, figure, microseconds
+from bench.messages import ASKED_BY_TRAEFIK, configuration, gateway, message
+from bench.plan import Plan
+from bench.results import Compared, Line, Section, Target
+from extauthz.assembly import decision_log_settings, make_snapshot, open_keys
 from extauthz.authorizer import Authorizer
-from extauthz.config.load import loads
+from extauthz.config.load import Loaded, loads
 from extauthz.core.address import parse_address
 from extauthz.core.decide import decide
 from extauthz.core.decision import Allow
 from extauthz.core.request import Caller
+from extauthz.core.rulesets import RULESETS
 from extauthz.gateway import StampVerifier
 from extauthz.gateway.verifier import MAX_VERIFIED_STAMPS
-from extauthz.assembly import make_snapshot, open_keys
+from extauthz.telemetry.decision_log import DecisionLog, open_settings
+from extauthz.telemetry.recent import Recent
+from extauthz.telemetry.telemetry import Telemetry
 from extauthz.wire import envoy
+from extauthz.wire.forward_auth import HttpMessage
 from extauthz.wire.pb import check_pb2 as pb
 
-CALLER = Caller(parse_address("127.0.0.1"))
+CALLER: Final = Caller(parse_address("127.0.0.1"))
+DECISIONS_LOGGED: Final = 500
+"""Decisions in one round with the log on: less than may wait to be written, so that none is dropped."""
+WRITE_SECONDS: Final = 30.0
+
+PARSE, ES256 = "parse the CheckRequest (protobuf alone)", "one ES256 signature (cryptography alone)"
+ES256_VERIFY = "one ES256 verification (cryptography alone)"
 
 
-class Row(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    figure: Figure
-    budget: float | None = None
-
-
-def _authorizer(*, ruleset: str = "standard", stamp: bool = False, reuse: str = "5s", folder: Path) -> Authorizer:
-    loaded = loads(configuration(ruleset=ruleset, stamp=stamp, reuse=reuse), folder=folder)
-    return Authorizer(make_snapshot(loaded, open_keys(loaded)))
-
-
-def _allows(response: bytes) -> None:
-    if not pb.CheckResponse.FromString(response).HasField("ok_response"):
-        raise RuntimeError("the request that is measured is denied")
-
-
-def rows() -> Iterator[Row]:
-    """Measure, and yield the lines of the table."""
+def measure(plan: Plan) -> Iterator[Section]:
+    """Measure, and yield this part of the report."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        yield from _decision(folder)
-        yield from _bytes_to_bytes(folder)
+        lines = (*_decisions(folder, plan), *_bytes_to_bytes(folder, plan), *_with_telemetry(folder, plan))
+        lines = (*lines, *_signatures(folder, plan))
+    yield Section(
+        "inprocess",
+        "In process",
+        "One thread calls the function again and again; no server and no network. The request has 16 headers.",
+        lines,
+    )
 
 
-def _decision(folder: Path) -> Iterator[Row]:
+def load(config: dict[str, Any], folder: Path) -> Loaded:
+    """Read a configuration as the service does."""
+    return loads(yaml.dump(config, Dumper=yaml.CSafeDumper), folder=folder)
+
+
+def authorizer(config: dict[str, Any], folder: Path, telemetry: Telemetry | None = None) -> Authorizer:
+    """Make what answers, of a configuration that is known to be good."""
+    loaded = load(config, folder)
+    return Authorizer(make_snapshot(loaded, open_keys(loaded)), telemetry)
+
+
+def allowed(found: Authorizer, sent: bytes) -> Call:
+    """Return the call that is measured, once it is seen to allow.
+
+    Raises:
+        RuntimeError: it is denied, and so nothing that is to be measured.
+    """
+    if not pb.CheckResponse.FromString(found.check(sent, CALLER)).HasField("ok_response"):
+        raise RuntimeError("the request that is measured is denied")
+    return lambda: found.check(sent, CALLER)
+
+
+def _decisions(folder: Path, plan: Plan) -> Iterator[Line]:
     request = envoy.decode(message(raw=False), CALLER)
-    calls = {}
-    for ruleset in ("standard", "openclaw-2026.2", "openclaw-2026.9"):
-        policy = _authorizer(ruleset=ruleset, folder=folder).snapshot.policy
+    calls: dict[str, Call] = {}
+    for ruleset in RULESETS:
+        config = configuration({"openclaw": gateway(ruleset=ruleset)}, stamp=False)
+        policy = authorizer(config, folder).snapshot.policy
         if not isinstance(decide(policy, request), Allow):
             raise RuntimeError("the request that is measured is denied")  # noqa: TRY004 - no type is at fault
-        calls[ruleset] = lambda policy=policy: decide(policy, request)
-    for ruleset, found in microseconds(calls).items():
-        yield Row(f"decision, {ruleset}", found, 5)
+        calls[f"the decision, ruleset {ruleset}"] = partial(decide, policy, request)
+    for name, values in microseconds(calls, plan.call_rounds).items():
+        yield Line(name, "µs", figure(values), Target(at_most=3))
 
 
-def _bytes_to_bytes(folder: Path) -> Iterator[Row]:
+def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
     joined, raw = message(raw=False), message(raw=True)
-    plain = _authorizer(folder=folder)
-    reused = _authorizer(stamp=True, reuse="5s", folder=folder)
-    signing = _authorizer(stamp=True, reuse="0s", folder=folder)
-    for authorizer in (plain, reused, signing):
-        for sent in (joined, raw):
-            _allows(authorizer.check(sent, CALLER))
-    key = ec.generate_private_key(ec.SECP256R1())
-    algorithm = ec.ECDSA(hashes.SHA256())
-    public, signature = key.public_key(), key.sign(joined, algorithm)
-    stamp = _stamp(signing, joined)
+    plain = authorizer(configuration(stamp=False), folder)
+    reused = authorizer(configuration(), folder)
+    signing = authorizer(configuration(reuse="0s"), folder)
+    asked = HttpMessage(
+        "GET",
+        b"/forward-auth/traefik/openclaw",
+        [(name.encode(), value.encode()) for name, _, value in (line.partition(": ") for line in ASKED_BY_TRAEFIK)],
+    )
+    if reused.forward(asked, CALLER).status != 200:
+        raise RuntimeError("the request that is measured is denied")
+    calls: dict[str, Call] = {
+        PARSE: lambda: pb.CheckRequest.FromString(raw),
+        "bytes to bytes, headers raw, no stamp": allowed(plain, raw),
+        "bytes to bytes, headers joined, no stamp": allowed(plain, joined),
+        "bytes to bytes, headers raw, stamp reused": allowed(reused, raw),
+        "bytes to bytes, headers joined, stamp reused": allowed(reused, joined),
+        "bytes to bytes, headers raw, each signed": allowed(signing, raw),
+        "HTTP door (Traefik), parsed request to answer, stamp reused": lambda: reused.forward(asked, CALLER),
+    }
+    for name, values in microseconds(calls, plan.call_rounds).items():
+        yield Line(name, "µs", figure(values))
+
+
+@contextlib.contextmanager
+def _watched(folder: Path) -> Iterator[tuple[Authorizer, DecisionLog]]:
+    """What the service runs, with its telemetry: the counts, the decision log in a file, the recent decisions."""
+    loaded = load(configuration(), folder)
+    log = DecisionLog(open_settings(decision_log_settings(loaded)))
+    telemetry: Telemetry
+
+    def counts() -> Any:
+        return telemetry.tally.read()
+
+    telemetry = Telemetry((log, Recent(counts, lambda: loaded.settings.decision_log.redact)))
+    telemetry.start()
+    try:
+        yield Authorizer(make_snapshot(loaded, open_keys(loaded)), telemetry), log
+    finally:
+        telemetry.close()
+
+
+def _with_telemetry(folder: Path, plan: Plan) -> Iterator[Line]:
+    """Everything on, twice: what the caller waits for, and all processor time until the line is in the file."""
+    raw = message(raw=True)
+    waited: list[float] = []
+    spent: list[float] = []
+    with _watched(folder) as (found, log):
+        check = allowed(found, raw)
+        asked = 1
+        for _ in range(plan.call_rounds):
+            _wait_written(log, asked)
+            processor, began = time.process_time(), time.perf_counter()
+            for _ in range(DECISIONS_LOGGED):
+                check()
+            waited.append((time.perf_counter() - began) / DECISIONS_LOGGED * 1e6)
+            asked += DECISIONS_LOGGED
+            _wait_written(log, asked)
+            spent.append((time.process_time() - processor) / DECISIONS_LOGGED * 1e6)
+    everything = "bytes to bytes, headers raw, stamp reused, decision log and metrics on"
+    yield Line(f"{everything}: until the answer", "µs", figure(waited), Target(at_most=20))
+    yield Line(
+        f"{everything}: all processor time, until the line is in the file", "µs", figure(spent), Target(at_most=20)
+    )
+
+
+def _wait_written(log: DecisionLog, lines: int) -> None:
+    end = time.monotonic() + WRITE_SECONDS
+    while log.written < lines:
+        if time.monotonic() > end:
+            raise RuntimeError(f"{log.written} of {lines} decisions were written in {WRITE_SECONDS:g} s")
+        time.sleep(0.01)
+
+
+def _signatures(folder: Path, plan: Plan) -> Iterator[Line]:
+    raw = message(raw=True)
+    signing = authorizer(configuration(reuse="0s"), folder)
+    stamper = signing.snapshot.stamper
+    if stamper is None:
+        raise RuntimeError("nothing signs")
+    claims = {"gateway": "openclaw", "user": "nick@example.com", "peer": "10.0.0.7", "method": "GET"}
+    claims |= {"host": "gateway.example.com", "path": "/chat?session=main"}
+    stamp = stamper.stamp(**claims)
+    signed = stamp.rpartition(".")[0].encode()
+    key, algorithm = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(hashes.SHA256())
+    public, signature = key.public_key(), key.sign(signed, algorithm)
     verifier, forgetful = _verifier(folder), _verifier(folder, cache_size=0)
+    verify = {"method": "GET", "host": "gateway.example.com"}
+    each, anew = "a stamp, each signed", "Gateway: verify a stamp, each signature"
+    check = allowed(signing, raw)
     found = microseconds(
         {
-            "parse the CheckRequest (protobuf alone)": lambda: pb.CheckRequest.FromString(joined),
-            "bytes to bytes, headers joined, no stamp": lambda: plain.check(joined, CALLER),
-            "bytes to bytes, headers raw, no stamp": lambda: plain.check(raw, CALLER),
-            "bytes to bytes, headers joined, stamp reused": lambda: reused.check(joined, CALLER),
-            "bytes to bytes, headers raw, stamp reused": lambda: reused.check(raw, CALLER),
-            "bytes to bytes, headers joined, each signed": lambda: signing.check(joined, CALLER),
-            "ES256 signature (cryptography alone)": lambda: key.sign(joined, algorithm),
-            "ES256 verification (cryptography alone)": lambda: public.verify(signature, joined, algorithm),
-            "Gateway: verify a stamp, each signature": lambda: forgetful.verify(
-                stamp, method="GET", host="gateway.example.com"
-            ),
-            "Gateway: verify a stamp seen before": lambda: verifier.verify(
-                stamp, method="GET", host="gateway.example.com"
-            ),
-        }
+            ES256: lambda: key.sign(signed, algorithm),
+            each: lambda: stamper.stamp(**claims),
+            "bytes to bytes, headers raw, each signed (beside the signature)": check,
+            ES256_VERIFY: lambda: public.verify(signature, signed, algorithm),
+            anew: lambda: forgetful.verify(stamp, **verify),
+            "Gateway: verify a stamp seen before": lambda: verifier.verify(stamp, **verify),
+        },
+        plan.call_rounds,
     )
-    for name, one in found.items():
-        yield Row(name, one, 25 if name.endswith("stamp reused") else None)
-
-
-def _stamp(authorizer: Authorizer, sent: bytes) -> str:
-    response = pb.CheckResponse.FromString(authorizer.check(sent, CALLER))
-    return next(
-        option.header.value.decode()
-        for option in response.ok_response.headers
-        if option.header.key == authorizer.snapshot.answers.names["stamp"]
-    )
+    over = {each: (ES256, Target(at_most=10)), anew: (ES256_VERIFY, None)}
+    for name, values in found.items():
+        compared: tuple[Compared, ...] = ()
+        if name in over:
+            base, target = over[name]
+            compared = (Compared(base, difference(values, found[base]), "µs", target),)
+        yield Line(name, "µs", figure(values), compared=compared)
 
 
 def _verifier(folder: Path, cache_size: int = MAX_VERIFIED_STAMPS) -> StampVerifier:
-    loaded = loads(configuration(stamp=True), folder=folder)
-    keys = open_keys(loaded)
+    keys = open_keys(load(configuration(), folder))
     if keys is None:
         raise RuntimeError("no keys")
     return StampVerifier(json.loads(keys.jwks().body), audience="openclaw", cache_size=cache_size)

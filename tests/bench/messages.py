@@ -1,8 +1,8 @@
-"""What is asked in the measurements: a request of about 900 bytes with 16 headers, as a browser sends it."""
+"""What is asked in the measurements, and of which configuration: a request with 16 headers, as a browser sends it."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from extauthz.config.load import loads
 from extauthz.wire.pb import check_pb2 as pb
 
 HEADERS: Final = {
@@ -25,39 +25,64 @@ HEADERS: Final = {
 }
 USER: Final = "nick@example.com"
 PEER: Final = "10.0.0.7"
+LOOPBACK: Final = "127.0.0.1"
 
-CONFIGURATION: Final = """
-stamp: {{enabled: {stamp}, reuse: {reuse}}}
-gateways:
-  openclaw:
-    ruleset: {ruleset}
-    trustedProxies: [10.0.0.7]
-    auth:
-      mode: trusted-proxy
-      trustedProxy:
-        userHeader: x-forwarded-user
-        requiredHeaders: [x-forwarded-proto, x-forwarded-host]
-        allowUsers: [nick@example.com]
-"""
+SENT: Final = tuple(f"{name}: {value}" for name, value in HEADERS.items() if not name.startswith(":"))
+"""The same headers on the way to a proxy."""
+ASKED_BY_TRAEFIK: Final = (
+    *(line for line in SENT if not line.startswith("x-forwarded-for:")),
+    "x-forwarded-method: GET",
+    f"x-forwarded-uri: {HEADERS[':path']}",
+    f"x-forwarded-for: 203.0.113.10, {PEER}",
+)
+"""The same request as Traefik asks an HTTP door about it."""
 
 
-def configuration(*, ruleset: str = "standard", stamp: bool = False, reuse: str = "5s") -> str:
-    """Return a configuration that allows the message below."""
-    text = CONFIGURATION.format(ruleset=ruleset, stamp=str(stamp).lower(), reuse=reuse)
-    loads(text)
-    return text
+def gateway(**changes: Any) -> dict[str, Any]:
+    """Return a gateway that allows the request, with some of its keys, or of its rules, changed."""
+    rules: dict[str, Any] = {
+        "userHeader": "x-forwarded-user",
+        "requiredHeaders": ["x-forwarded-proto", "x-forwarded-host"],
+        "allowUsers": [USER],
+    }
+    rules |= {key: value for key, value in changes.items() if key in rules}
+    rest = {key: value for key, value in changes.items() if key not in rules}
+    return {"trustedProxies": [PEER, LOOPBACK], "auth": {"mode": "trusted-proxy", "trustedProxy": rules}, **rest}
 
 
-def message(*, raw: bool, gateway: str = "openclaw", user: str = USER, peer: str = PEER, extra: int = 0) -> bytes:
-    """Return a CheckRequest in one of the two header encodings, with `extra` headers more."""
+def configuration(
+    gateways: Mapping[str, Any] | None = None,
+    *,
+    log: bool = True,
+    stamp: bool = True,
+    reuse: str = "5s",
+    engine: str = "grpcio",
+) -> dict[str, Any]:
+    """Return a configuration; with no more said, everything is on: stamps that are reused, and every decision logged.
+
+    Metrics cannot be switched off.
+    """
+    return {
+        "server": {"engine": engine},
+        "stamp": {"enabled": stamp, "reuse": reuse},
+        # Moved away when it is full, as in operation, and only once, so that a long run does not fill the disk.
+        "decisionLog": {"output": "decisions.jsonl" if log else "none", "keep": 1},
+        "gateways": dict(gateways) if gateways is not None else {"openclaw": gateway()},
+    }
+
+
+def message(*, raw: bool, gateway: str = "openclaw", user: str = USER, peer: str = PEER, headers: int = 16) -> bytes:
+    """Return a CheckRequest in one of the two header encodings, with so many headers."""
     check = pb.CheckRequest()
     check.attributes.context_extensions["gateway"] = gateway
     check.attributes.source.address.socket_address.address = peer.encode()
     http = check.attributes.request.http
     http.id, http.method, http.path = "1234567890", "GET", HEADERS[":path"]
     http.host, http.scheme, http.protocol = HEADERS[":authority"], "https", "HTTP/1.1"
-    headers = HEADERS | {"x-forwarded-user": user} | {f"x-extra-{number}": "value" for number in range(extra)}
-    for name, value in headers.items():
+    # The last ones are those that the rules read, so that fewer headers are fewer of the others.
+    named = dict(list((HEADERS | {"x-forwarded-user": user}).items())[-headers:])
+    named |= {f"x-extra-{number}": "value" for number in range(headers - len(named))}
+    for name, value in named.items():
         if raw:
             http.header_map.headers.add(key=name, raw_value=value.encode())
         else:

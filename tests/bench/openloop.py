@@ -1,0 +1,144 @@
+"""Load at a fixed rate: requests are sent when they are due, whether or not those before them are answered.
+
+They come at random moments, as those of many independent clients do (a Poisson process), the same moments for every
+candidate. What a request took is counted from the moment it was due, so that a server that stalls is not spared the
+requests that it kept from being sent (coordinated omission). Run as a program of its own on a core of its own, where it
+waits busily: timers would be a millisecond late. HTTP/1.1 over kept connections.
+
+    python -m bench.openloop HOST:PORT PATH RATE SECONDS 'name: value' ... < nothing > latencies in milliseconds, JSON
+"""
+
+import collections
+import gc
+import json
+import os
+import random
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from bench.loading import Loaded, LoadError
+from bench.machine import on
+from bench.programs import ENV
+
+CONNECTIONS = 64
+"""Kept open; a request that is due while all are busy waits for one, and its time runs."""
+DRAIN_SECONDS = 5.0
+ANSWER_BYTES = 65_536
+SEED = 1
+LEAD_SECONDS = 0.05
+
+
+class _Client:
+    """Connections to one server, and the requests on them."""
+
+    def __init__(self, host: str, port: int, request: bytes) -> None:
+        self._request = request
+        self._poll = select.epoll()
+        self._idle: collections.deque[socket.socket] = collections.deque()
+        self._busy: dict[int, tuple[socket.socket, float]] = {}
+        self.latencies: list[float] = []
+        for _ in range(CONNECTIONS):
+            connection = socket.create_connection((host, port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setblocking(False)
+            self._poll.register(connection, select.EPOLLIN)
+            self._idle.append(connection)
+
+    def send(self, due: float) -> bool:
+        """Send the request that was due then; False while every connection is busy."""
+        if not self._idle:
+            return False
+        connection = self._idle.pop()
+        if connection.send(self._request) != len(self._request):
+            raise LoadError("a request did not fit into an empty socket")
+        self._busy[connection.fileno()] = (connection, due)
+        return True
+
+    def receive(self) -> None:
+        """Take the answers that have come. They have no body, so that one read has one answer."""
+        for number, _ in self._poll.poll(0):
+            if number not in self._busy:
+                raise LoadError("the server closed a connection that it was to keep")
+            connection, due = self._busy[number]
+            answer = connection.recv(ANSWER_BYTES)
+            now = time.perf_counter()
+            if not answer.startswith(b"HTTP/1.1 200 ") or not answer.endswith(b"\r\n\r\n"):
+                raise LoadError(f"this is no good answer: {answer[:300]!r}")
+            self.latencies.append((now - due) * 1e3)
+            del self._busy[number]
+            self._idle.append(connection)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._busy)
+
+
+def moments(rate: float, seconds: float) -> list[float]:
+    """Return when requests are due, in seconds from the start: the same for the same rate and time."""
+    draw = random.Random(SEED)  # noqa: S311 - load, no secret
+    found, moment = [], draw.expovariate(rate)
+    while moment < seconds:
+        found.append(moment)
+        moment += draw.expovariate(rate)
+    return found
+
+
+def send(host: str, port: int, request: bytes, due: Sequence[float]) -> list[float]:
+    """Send requests when they are due; returns what each took, in milliseconds.
+
+    Raises:
+        LoadError: an answer was no 200, or did not come.
+    """
+    client = _Client(host, port, request)
+    gc.disable()
+    begin = time.perf_counter() + LEAD_SECONDS
+    end = begin + due[-1] + DRAIN_SECONDS if due else begin
+    for offset in due:
+        moment = begin + offset
+        while True:
+            client.receive()
+            now = time.perf_counter()
+            if now > end:
+                raise LoadError(f"the server is more than {DRAIN_SECONDS:g} s late: it does not keep up with this rate")
+            if now >= moment and client.send(moment):
+                break
+    while client.waits:
+        client.receive()
+        if time.perf_counter() > end:
+            raise LoadError(f"answers did not come in {DRAIN_SECONDS:g} s")
+    return client.latencies
+
+
+def fixed_rate(
+    address: str, path: str, headers: Sequence[str], *, rate: int, seconds: float, core: frozenset[int]
+) -> Loaded:
+    """Run this as a program on a core of its own.
+
+    Raises:
+        LoadError: an answer was no 200, or did not come.
+    """
+    argv = [sys.executable, "-m", "bench.openloop", address, path, str(rate), str(seconds), *headers]
+    with on(core):
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **ENV})
+    if done.returncode:
+        raise LoadError(done.stderr)
+    taken = sorted(json.loads(done.stdout))
+    return Loaded(len(taken) / seconds, tuple(taken))
+
+
+def main() -> None:
+    """Send, and print what each request took."""
+    address, path, rate, seconds, *headers = sys.argv[1:]
+    host, _, port = address.rpartition(":")
+    lines = "".join(f"{header}\r\n" for header in headers)
+    request = f"GET {path} HTTP/1.1\r\nhost: gateway.example.com\r\n{lines}\r\n".encode()
+    json.dump(send(host, int(port), request, moments(float(rate), float(seconds))), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
