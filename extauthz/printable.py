@@ -1,4 +1,4 @@
-"""What somebody else wrote, made fit for a terminal, in a message and in JSON: nothing of it moves a cursor or hides text.
+"""What somebody else wrote, made fit for a terminal, in a message and in JSON: it moves no cursor and hides no text.
 
 For whatever a person looks at: errors, tables, the service's own log, files that are made from other files.
 """
