@@ -302,10 +302,12 @@ def test_token_is_asked_for_kept_in_the_tab_and_sent_in_no_url(page: Page, tmp_p
         page.open(found.url)
         page.wait("document.getElementById('token').open", "the token is asked for")
         page.press("Escape")
+        wanted = "document.getElementById('token').open && document.activeElement.id === 'token-input'"
+        page.wait(wanted, "it cannot be put away")
         page.type("not-the-token-0123456789")
         page.press("Enter")
-        refused = "document.getElementById('token').open && !document.getElementById('token-wrong').hidden"
-        page.wait(refused, "it is asked for again")
+        refused = "!document.getElementById('token-wrong').hidden"
+        page.wait(f"{wanted} && {refused}", "it is asked for again")
         page.type(TOKEN)
         page.press("Enter")
         page.wait_text("Serving 1 gateway", "#state")

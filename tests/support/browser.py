@@ -49,6 +49,8 @@ class Page:
         """The texts of alert() and the like."""
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        # A page that another window covers has the focus all the same.
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> Any:
         """Call a method of the DevTools protocol and return its result.
