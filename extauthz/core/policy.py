@@ -6,7 +6,6 @@ in these constructors and not while a request waits.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from extauthz.core.address import Address, AddressSet
@@ -38,20 +37,27 @@ class Callers:
     unix: bool = False
     principals: frozenset[str] = frozenset()
 
+    # What was found out; kept here, so that it goes with the policy.
+    _known: dict[Caller, bool] = field(init=False, default_factory=dict, repr=False)
+
     def admit(self, caller: Caller) -> bool:
         """Tell whether this caller may ask: an address here and, where principals are given, one of them."""
-        return _admit(self, caller)
+        known = self._known
+        admitted = known.get(caller)
+        if admitted is None:
+            if len(known) >= REMEMBERED_CALLERS:
+                known.clear()
+            admitted = known[caller] = self._admits(caller)
+        return admitted
 
-
-@lru_cache(maxsize=REMEMBERED_CALLERS)
-def _admit(callers: Callers, caller: Caller) -> bool:
-    if callers.addresses is not None:
-        if caller.unix:
-            if not callers.unix:
+    def _admits(self, caller: Caller) -> bool:
+        if self.addresses is not None:
+            if caller.unix:
+                if not self.unix:
+                    return False
+            elif caller.address is None or caller.address not in self.addresses:
                 return False
-        elif caller.address is None or caller.address not in callers.addresses:
-            return False
-    return not callers.principals or not callers.principals.isdisjoint(caller.principals)
+        return not self.principals or not self.principals.isdisjoint(caller.principals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

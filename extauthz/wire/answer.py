@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from extauthz.core import reasons
@@ -117,11 +117,14 @@ Answer = Passed | Refused
 class AnswerBuilder:
     """Builds answers under one configuration.
 
+    What is remembered knows nothing of the builder: one that a reload has replaced is gone at once, with all that it
+    remembered, and does not wait for a collector of circles.
+
     Attributes:
         names: The configured header names by what they carry: user, gateway, decision, stamp.
     """
 
-    __slots__ = ("_allow", "_body", "_deny", "_page", "_reuses_stamps", "_shadow", "_show_reason", "names")
+    __slots__ = ("__weakref__", "_allow", "_allows", "_denials", "_deny", "_reuses_stamps", "_shadow", "names")
 
     def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool, reuses_stamps: bool = True) -> None:
         """Fix the names and what a denied client sees.
@@ -133,14 +136,15 @@ class AnswerBuilder:
             reuses_stamps: Whether a stamp may come again; if not, no answer with one is remembered.
         """
         self.names: Final = dict(names)
-        self._body: Final = body
-        self._page: Final = DenialPage() if body == "html" else None
-        self._show_reason: Final = show_reason
         self._reuses_stamps: Final = reuses_stamps
+        self._allows: Final = partial(_build_allow, self.names)
+        self._denials: Final = _Denials(
+            body=body, show_reason=show_reason, page=DenialPage() if body == "html" else None
+        )
         # The same people come again and again: their answers are built once, checked once, and kept.
-        self._allow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_allow)
-        self._shadow: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_shadow)
-        self._deny: Final = lru_cache(REMEMBERED_ANSWERS)(self._build_deny)
+        self._allow: Final = lru_cache(REMEMBERED_ANSWERS)(self._allows)
+        self._shadow: Final = lru_cache(REMEMBERED_ANSWERS)(_build_shadow)
+        self._deny: Final = lru_cache(REMEMBERED_ANSWERS)(self._denials.build)
 
     def build(self, decision: Decision, stamp: str | None = None, headers: Headers | None = None) -> Answer:
         """Build the answer to one decision.
@@ -156,59 +160,69 @@ class AnswerBuilder:
         if isinstance(decision, Allow):
             gateway, user = decision.gateway, decision.user
             if len(user) > LONGEST_REMEMBERED_USER_CHARACTERS or not (self._reuses_stamps or stamp is None):
-                return replace(self._build_allow(gateway, user, stamp), kept=False)
+                return replace(self._allows(gateway, user, stamp), kept=False)
             return self._allow(gateway, user, stamp)
         if isinstance(decision, Shadowed):
             return self._shadow(decision.gateway, decision.denial.reason)
-        page = self._page is not None and headers is not None and wants_page(headers.read("accept"))
+        page = self._denials.page is not None and headers is not None and wants_page(headers.read("accept"))
         if len(decision.user) > LONGEST_REMEMBERED_USER_CHARACTERS:
-            return replace(self._build_deny(decision.reason, decision.gateway, decision.user, page=page), kept=False)
+            return replace(self._denials.build(decision.reason, decision.gateway, decision.user, page=page), kept=False)
         return self._deny(decision.reason, decision.gateway, decision.user, page=page)
 
     def internal_error(self) -> Answer:
         """Build the answer to what was not foreseen."""
         return self._deny(reasons.INTERNAL_ERROR, None, "", page=False)
 
-    def _build_allow(self, gateway: Gateway, user: str, stamp: str | None) -> Passed:
-        names = self.names
-        values = {gateway.user_header: user, names["user"]: user, names["gateway"]: gateway.id, names["decision"]: GAP}
-        if stamp is not None:
-            values[names["stamp"]] = stamp
-        for name, value in values.items():
-            if not value or len(value.encode()) > LONGEST_VALUE_BYTES or has_control(value):
-                raise AnswerError(f"the value for {name} is empty, too long or holds a control character")
-        return Passed(
-            set_headers=tuple(values.items()),
-            remove_headers=(names["stamp"],) if stamp is None else (),
-            gateway=gateway.id,
-            user=user,
-            reason="",
-        )
 
-    def _build_shadow(self, gateway: Gateway, reason: Reason) -> Passed:
-        return Passed(
-            set_headers=(),
-            remove_headers=tuple(sorted(gateway.protected)),
-            gateway=gateway.id,
-            user="",
-            reason=reason.code,
-        )
+def _build_allow(names: Mapping[str, str], gateway: Gateway, user: str, stamp: str | None) -> Passed:
+    values = {gateway.user_header: user, names["user"]: user, names["gateway"]: gateway.id, names["decision"]: GAP}
+    if stamp is not None:
+        values[names["stamp"]] = stamp
+    for name, value in values.items():
+        if not value or len(value.encode()) > LONGEST_VALUE_BYTES or has_control(value):
+            raise AnswerError(f"the value for {name} is empty, too long or holds a control character")
+    return Passed(
+        set_headers=tuple(values.items()),
+        remove_headers=(names["stamp"],) if stamp is None else (),
+        gateway=gateway.id,
+        user=user,
+        reason="",
+    )
 
-    def _build_deny(self, reason: Reason, gateway: Gateway | None, user: str, *, page: bool) -> Refused:
+
+def _build_shadow(gateway: Gateway, reason: Reason) -> Passed:
+    return Passed(
+        set_headers=(),
+        remove_headers=tuple(sorted(gateway.protected)),
+        gateway=gateway.id,
+        user="",
+        reason=reason.code,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Denials:
+    """What a denied client gets: by `body` and `show_reason` as `AnswerBuilder` takes them, and the page, if any."""
+
+    body: str
+    show_reason: bool
+    page: DenialPage | None
+
+    def build(self, reason: Reason, gateway: Gateway | None, user: str, *, page: bool) -> Refused:
         gateway_id = gateway.id if gateway is not None else ""
-        shown = reason.code if self._show_reason else _HIDDEN[reason.status]
+        shown = reason.code if self.show_reason else _HIDDEN[reason.status]
         headers = [(DECISION_HEADER, GAP), ("cache-control", "no-store")]
-        if self._show_reason:
+        if self.show_reason:
             headers.append((REASON_HEADER, shown))
         if reason.status == 401:
             # RFC 9110, section 11.6.1: a 401 names a scheme. There is no credential to ask for: it is the proxy's job.
             headers.append(("www-authenticate", f'TrustedProxy realm="{gateway_id}"'))
         body = ""
-        if page and self._page is not None:
-            headers.extend(self._page.headers)
-            told = shown if self._show_reason else None
-            body = self._page.render(status=reason.status, gateway=gateway_id, decision=GAP, reason=told)
-        elif self._body != "empty":
+        if page and self.page is not None:
+            headers.extend(self.page.headers)
+            told = shown if self.show_reason else None
+            body = self.page.render(status=reason.status, gateway=gateway_id, decision=GAP, reason=told)
+        elif self.body != "empty":
             headers.append(("content-type", "application/json"))
             body = json.dumps({"error": shown, "gateway": gateway_id, "decision": GAP}, ensure_ascii=False)
         return Refused(

@@ -1,8 +1,10 @@
 """A reload under load: every request is answered, each under one policy, whichever it is."""
 
+import gc
 import itertools
 import signal
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,6 +156,23 @@ def test_file_is_read_again_without_being_asked_and_sighup_ends_nothing(tmp_path
         wait_until(lambda: served.program.log_text().count("was read again and is in force") >= 2, "the signal")
         assert read(call(opened, message("b"))).told == f"allow:{USERS['b']}"
         assert served.program.returncode is None
+
+
+def test_what_a_reload_replaced_is_gone_without_a_collector(service: Service) -> None:
+    # Its answers and stamps are some megabytes. The collector of circles comes by seldom, so that none may be in one.
+    for number in range(200):
+        service.authorizer.check(check_request([("x-user-a", USERS["a"]), (f"x-{number}", "")]), LOOPBACK)
+        service.authorizer.check(message("a"), LOOPBACK)
+    gc.collect()
+    gc.disable()
+    try:
+        snapshot = service.authorizer.snapshot
+        old = [weakref.ref(part) for part in (snapshot.answers, snapshot.stamper)]
+        del snapshot
+        assert service.reloader.reload()
+        assert [part() for part in old] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_stamping_is_switched_off_and_on_and_to_other_keys(service: Service, tmp_path: Path) -> None:
