@@ -97,12 +97,13 @@ class Wire:
         self.send_window = 65_535
         self.stream_windows: dict[int, int] = {}
         self._initial_window = 65_535
+        self._is_open = False
         self._encoder: Final = Encoder()
         self._decoder: Final = Decoder()
         self._received = b""
         if address.startswith("unix:"):
             self._socket = socket.socket(socket.AF_UNIX)
-            where: object = address.removeprefix("unix:")
+            where: str | tuple[str, int] = address.removeprefix("unix:")
         else:
             self._socket = socket.socket()
             host, _, port = address.rpartition(":")
@@ -110,7 +111,11 @@ class Wire:
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(ANSWER_SECONDS)
-        self._socket.connect(where)  # type: ignore[arg-type]
+        try:
+            self._socket.connect(where)
+        except OSError:
+            self._socket.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +138,7 @@ class Wire:
     def open(self, **settings: int) -> Self:
         """Send the preface and the first SETTINGS, of hyperframe's names in capitals."""
         numbers: dict[int, int] = {getattr(SettingsFrame, name): value for name, value in settings.items()}
+        self._is_open = True
         self.send(PREFACE)
         self.write(SettingsFrame(0, settings=numbers))
         return self
@@ -249,7 +255,8 @@ class Wire:
         for stream in self.stream_windows:
             self.stream_windows[stream] += initial - self._initial_window
         self._initial_window = initial
-        self.write(SettingsFrame(0, flags=["ACK"]))
+        if self._is_open:
+            self.write(SettingsFrame(0, flags=["ACK"]))
 
     def _take_window(self, frame: WindowUpdateFrame) -> None:
         if frame.stream_id == 0:

@@ -16,7 +16,7 @@ from cases.build import PAIRS, gateway
 from cases.messages import check_request
 from doors.door import SECONDS, SERVICE, SERVING, ask, call, channel, command, hold, serving
 from doors.h2_by_hand import Wire, grpc_frame, request_fields
-from extauthz.doors.native_health import MOST_WATCHERS, WATCH_PATH
+from extauthz.doors.native_health import CHECK_PATH, MOST_WATCHERS, WATCH_PATH
 from extauthz.doors.native_memory import MemoryGuard
 from support.process import wait_until
 
@@ -143,12 +143,21 @@ def test_watchers_beyond_their_limit_are_refused_and_those_that_go_make_room(tmp
         wait_until(has_room, "those who went to be forgotten")
 
 
-def test_health_of_something_that_is_no_message_is_an_error(tmp_path: Path) -> None:
+def test_health_that_is_asked_for_wrongly_is_an_error_and_there_is_no_list(tmp_path: Path) -> None:
     with serving(tmp_path, CONFIG) as served, channel(served.address) as opened:
-        for path in ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"):
+        for path in (CHECK_PATH, "/grpc.health.v1.Health/List"):
             method: Any = opened.unary_unary(path)
             with pytest.raises(grpc.RpcError):
                 method(b"\xff" * 10, timeout=SECONDS)
+
+
+@pytest.mark.only_native
+def test_there_is_no_reflection_at_the_native_engine(tmp_path: Path) -> None:
+    with serving(tmp_path, CONFIG) as served, channel(served.address) as opened:
+        method: Any = opened.unary_unary("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as refused:
+            method(b"", timeout=SECONDS)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.only_native
