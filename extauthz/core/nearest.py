@@ -13,7 +13,7 @@ MOST_EDITS: Final = 2
 CHARACTERS_PER_EDIT: Final = 4
 # Longer texts, and more of them than this, are compared by case and white space alone: a hint is not worth a pause.
 LONGEST_COMPARED_CHARACTERS: Final = 256
-MOST_COMPARED: Final = 100_000
+MOST_COMPARED: Final = 10_000
 
 _NO_WHITE_SPACE: Final = str.maketrans("", "", WHITE_SPACE)
 
@@ -70,11 +70,16 @@ def distance(left: str, right: str, most: int) -> int | None:
     The optimal string alignment distance; None if it is over `most`.
     """
     width = len(right)
+    if abs(len(left) - width) > most:
+        return None
     before: list[int] = []
     row = list(range(width + 1))
     for i, sign in enumerate(left, 1):
-        two_before, before, row = before, row, [i] + [0] * width
-        for j, other in enumerate(right, 1):
+        two_before, before, row = before, row, [most + 1] * (width + 1)
+        row[0] = i
+        # Farther from the diagonal than `most` nothing is within it.
+        for j in range(max(1, i - most), min(width, i + most) + 1):
+            other = right[j - 1]
             edits = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (sign != other))
             if i > 1 and j > 1 and sign == right[j - 2] and left[i - 2] == other:
                 edits = min(edits, two_before[j - 2] + 1)
