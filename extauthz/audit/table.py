@@ -62,8 +62,8 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         severity=CRITICAL,
         title="An entry of allowUsers that is no user",
         do=(
-            "Write each user into allowUsers as the proxy names them, one an entry: the comparison is exact. To let "
-            "everyone in whom the proxy names, write []."
+            "Write each user into allowUsers as the proxy names them, one an entry: the comparison is exact, and no "
+            "entry stands for several."
         ),
         look=gateways.unmatchable_users,
     ),

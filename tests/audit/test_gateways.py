@@ -290,6 +290,11 @@ def test_finding_names_the_place_and_the_cure(gateway: dict[str, Any], id_: str,
     assert cure in finding.do
 
 
+@pytest.mark.parametrize("users", [["*"], [""], [" nick@example.com "], ["@example.com"]], ids=repr)
+def test_who_mends_a_list_of_users_is_never_told_to_empty_it(users: list[str]) -> None:
+    assert "[]" not in the(UNMATCHABLE, found({"g": rules(allowUsers=users)})).do
+
+
 def test_many_places_are_counted_and_not_all_named() -> None:
     finding = the(UNMATCHABLE, found({"g": rules(allowUsers=[f" user{number}" for number in range(5000)])}))
     assert finding.seen.endswith("; and 4995 more")
