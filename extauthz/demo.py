@@ -88,6 +88,7 @@ class Running:
     """The demonstration while it runs."""
 
     front: str
+    admin: str
     logs: Path
     lines: tuple[Line, ...]
     wait: Callable[[], str]
@@ -149,7 +150,7 @@ def running(config: Path) -> Iterator[Running]:
             ],
             lambda: _listens(int(front.rpartition(":")[2])) and _envoy_is_ready(envoy_admin),
         )
-        yield Running(front, logs, tuple(lines(front, copy)), programs.wait)
+        yield Running(front, f"127.0.0.1:{admin_port}", logs, tuple(lines(front, copy)), programs.wait)
 
 
 def lines(front: str, config: Path) -> Iterator[Line]:

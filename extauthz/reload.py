@@ -6,7 +6,7 @@ swapped, on every file system.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ import structlog
 
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import Loaded
-from extauthz.config.schema import Settings
+from extauthz.config.schema import Settings, TrustedProxy
 
 _log: Final = structlog.get_logger()
 
@@ -112,6 +112,7 @@ class Reloader:
             loaded = self._read()
             if _signature(self._file) != before:
                 return False  # it changed while it was read: the next look sees that
+            _refuse_silent_loosening(self.status.loaded.settings, loaded.settings)
             self._apply(loaded)
         except ConfigError as error:
             faults = tuple(str(fault) for fault in error.faults)
@@ -148,6 +149,38 @@ class Reloader:
             _log.error("a gateway is incomplete", path=fault.path, note=fault.message)
         for key in waiting:
             _log.warning("takes effect when the service is started again", path=key)
+
+
+def _refuse_silent_loosening(old: Settings, new: Settings) -> None:
+    """Refuse a configuration in which a list that kept somebody out is not there any more.
+
+    So looks a file that was cut off by whoever was writing it, and one from which a line was lost. Who means it writes
+    the empty list. A start takes the file as it is: there is nothing before it to compare with.
+
+    Raises:
+        RefusedError: Names the first such list, and what to write.
+    """
+    for place, before, after in _restrictions(old, new):
+        if before and after is None:
+            raise RefusedError(
+                f"{place} is not there any more, and would let in more than before: if that is meant, write `[]`, or "
+                "start the service again"
+            )
+
+
+def _restrictions(old: Settings, new: Settings) -> Iterator[tuple[str, bool, list[str] | None]]:
+    """Yield each list that keeps somebody out: its place, whether it did, and what it is now; None if it is gone."""
+    for name, gateway in new.gateways.items():
+        known = old.gateways.get(name)
+        if known is None or known.auth is None or known.auth.trusted_proxy is None:
+            continue
+        before = known.auth.trusted_proxy
+        after = gateway.auth.trusted_proxy if gateway.auth is not None else None
+        if after is None:
+            continue  # incomplete: it denies everything
+        for key in ("allow_users", "required_headers"):
+            place = f"gateways.{name}.auth.trustedProxy.{TrustedProxy.model_fields[key].alias}"
+            yield place, bool(getattr(before, key)), getattr(after, key) if key in after.model_fields_set else None
 
 
 def _signature(file: Path) -> Signature:

@@ -33,6 +33,7 @@ def command(config_file: Path) -> None:
     try:
         with running(config_file) as demo:
             click.echo(f"Ready at http://{demo.front}; logs are in {demo.logs}.")
+            click.echo(f"See it decide at http://{demo.admin}/console.")
             click.echo(f"Each decision is a line of {demo.logs / DECISIONS}. Lines to try:\n")
             for line in demo.lines:
                 colour = "green" if line.expect.startswith(("1", "2")) else "red"

@@ -93,6 +93,22 @@ def test_half_written_file_is_not_read_a_list_cut_off_would_let_in_more(world: W
     assert world.reads == 1
 
 
+@pytest.mark.parametrize("key", ["allowUsers", "requiredHeaders"])
+def test_file_cut_off_before_a_list_that_keeps_people_out_is_refused(world: World, key: str) -> None:
+    # It came to rest like that: whoever wrote it stalled, or lost a line. Without the list everybody may enter.
+    cut = gateway()
+    del cut["auth"]["trustedProxy"][key]
+    world.write(text_of({"gateways": {"g": cut}}))
+    world.look()
+    assert world.applied == []
+    (fault,) = world.reloader.status.faults
+    assert f"gateways.g.auth.trustedProxy.{key} is not there any more" in fault
+    # Written out, it is meant.
+    world.write(text_of({"gateways": {"g": gateway({key: []})}}))
+    world.look()
+    assert len(world.applied) == 1
+
+
 def test_file_that_changes_while_it_is_read_is_read_again_before_it_counts(world: World) -> None:
     world.write(GOOD.replace("nick", "nina"))
     world.while_reading = lambda: world.write(OTHER)
