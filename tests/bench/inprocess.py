@@ -96,7 +96,6 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
     joined, raw = message(raw=False), message(raw=True)
     plain = authorizer(configuration(stamp=False), folder)
     reused = authorizer(configuration(), folder)
-    signing = authorizer(configuration(reuse="0s"), folder)
     asked = HttpMessage(
         "GET",
         b"/forward-auth/traefik/openclaw",
@@ -110,7 +109,6 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
         "bytes to bytes, headers joined, no stamp": allowed(plain, joined),
         "bytes to bytes, headers raw, stamp reused": allowed(reused, raw),
         "bytes to bytes, headers joined, stamp reused": allowed(reused, joined),
-        "bytes to bytes, headers raw, each signed": allowed(signing, raw),
         "HTTP door (Traefik), parsed request to answer, stamp reused": lambda: reused.forward(asked, CALLER),
     }
     for name, values in microseconds(calls, plan.call_rounds).items():
@@ -187,7 +185,7 @@ def _signatures(folder: Path, plan: Plan) -> Iterator[Line]:
         {
             ES256: lambda: key.sign(signed, algorithm),
             each: lambda: stamper.stamp(**claims),
-            "bytes to bytes, headers raw, each signed (beside the signature)": check,
+            "bytes to bytes, headers raw, each signed": check,
             ES256_VERIFY: lambda: public.verify(signature, signed, algorithm),
             anew: lambda: forgetful.verify(stamp, **verify),
             "Gateway: verify a stamp seen before": lambda: verifier.verify(stamp, **verify),

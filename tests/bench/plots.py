@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,9 @@ def _growth(section: Section) -> Any:
         _banded(axes, [float(line.tags["size"]) for line in lines], lines, thing, PALETTE[number % len(PALETTE)])
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_ylim(bottom=10 ** math.floor(math.log10(min(line.figure.least for line in section.lines))))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.yaxis.set_minor_formatter(lambda _value, _: "")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("how many")
     axes.set_ylabel("microseconds a request, bytes to bytes")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import page, plots, tables
+from bench.__main__ import main as command
 from bench.measuring import Figure, in_turn, percentile, ratio
 from bench.openloop import moments
 from bench.programs import ENV, engines
@@ -98,6 +101,22 @@ def test_the_page_has_a_place_for_every_part_and_can_be_written_again_and_again(
     assert copy.read_text(encoding="utf-8") == once
     for section in ran[1].sections:
         assert section.lines[0].name in once
+
+
+def test_the_commands_of_the_page_are_ones_that_the_program_takes() -> None:
+    shown = re.findall(r"^make bench BENCH='(.*?)'", page.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) == 3
+    for options in shown:
+        command.make_context("bench", shlex.split(options))
+
+
+def test_a_part_that_was_not_measured_says_so_on_the_page() -> None:
+    text = "<!-- bench: doors -->\nold\n<!-- /bench -->\n<!-- bench: envoy -->\nold\n<!-- /bench -->\n"
+    found = page.parts(page.written(text, REPORT))
+    assert "native: floor" in found["doors"]
+    assert "a note." in found["doors"]
+    assert "Not measured" in found["envoy"]
+    assert "old" not in "".join(found.values())
 
 
 def test_a_report_is_the_same_after_json() -> None:
