@@ -66,9 +66,13 @@ def main(plan: str, only: list[str], output: Path, write_docs: bool) -> None:
         return
     console.print("[dim]" + ", ".join(f"{name} {value}" for name, value in described().items()) + "[/]")
     began, noise = time.monotonic(), Noise()
-    sections = [section for name in only for section in _measured(name, PLANS[plan], output)]
-    report = Report(described(), noise.told(), plan, time.monotonic() - began, tuple(sections))
-    (output / FIGURES).write_text(json.dumps(report.to_data(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    sections: list[Section] = []
+    for name in only:
+        sections += _measured(name, PLANS[plan], output)
+        report = Report(described(), noise.told(), plan, time.monotonic() - began, tuple(sections))
+        # After each part, so that a run that is ended keeps what it has.
+        text = json.dumps(report.to_data(), indent=1, ensure_ascii=False) + "\n"
+        (output / FIGURES).write_text(text, encoding="utf-8")
     _tell(report, output)
     if any(not section.lines for section in sections):
         raise SystemExit(1)

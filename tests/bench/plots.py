@@ -112,9 +112,7 @@ def _growth(section: Section) -> Any:
         _banded(axes, [float(line.tags["size"]) for line in lines], lines, thing, PALETTE[number % len(PALETTE)])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=10 ** math.floor(math.log10(min(line.figure.least for line in section.lines))))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    axes.yaxis.set_minor_formatter(lambda _value, _: "")
+    _plain_log_scale(axes, section.lines)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("how many")
     axes.set_ylabel("microseconds a request, bytes to bytes")
@@ -136,7 +134,8 @@ def _envoy(section: Section) -> Any:
             _banded(axes, [float(line.tags["rate"]) for line in lines], lines, candidate, colour)
         axes.set_xticks(sorted({float(line.tags["rate"]) for line in at_rates}))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_ylim(bottom=0)
+        axes.set_yscale("log")  # a server that does not keep up must not hide the others
+        _plain_log_scale(axes, at_rates)
         axes.set_xlabel("requests a second")
         axes.set_title(title, loc="left", fontsize=10)
     both[0].set_ylabel("milliseconds")
@@ -145,6 +144,14 @@ def _envoy(section: Section) -> Any:
         "Through Envoy: median of the rounds, and from the least to the most", x=0.01, ha="left", fontsize=11
     )
     return figure
+
+
+def _plain_log_scale(axes: Any, lines: Sequence[Line]) -> None:
+    """Let a logarithmic axis go over whole decades, which is what has a number."""
+    least, most = min(line.figure.least for line in lines), max(line.figure.most for line in lines)
+    axes.set_ylim(10 ** math.floor(math.log10(least)), 10 ** math.ceil(math.log10(most)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.yaxis.set_minor_formatter(lambda _value, _: "")
 
 
 def _banded(axes: Any, at: Sequence[float], lines: Sequence[Line], label: str, colour: str) -> None:
