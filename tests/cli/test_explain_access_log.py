@@ -266,6 +266,11 @@ def test_what_the_line_does_not_hold_is_not_guessed(tmp_path: Path, logs: Logs) 
         assert found["now"] == "untold"
     without = {**nobody, "authz": {**nobody["authz"], "gateway": None}, "route": "mine"}
     assert explained(write(tmp_path, GATEWAYS), without)[0]["now"] == "untold"
+    # Nobody knows whether the header that was missing would be there.
+    line = logs.lines["/grpc-not-listed"]
+    missing = {**line, "authz": {**line["authz"], "reason": "trusted_proxy_missing_header_x-proof"}}
+    listed = gateway({"requiredHeaders": ["x-proof"], "allowUsers": ["Nick@example.com"]}, trustedProxies=[FRONT])
+    assert explained(write(tmp_path, {"openclaw": listed}), missing)[0]["now"] == "untold"
     # Over HTTP a denial does not say of whom: whether they are listed is not known.
     (found,) = explained(write(tmp_path, GATEWAYS), logs.lines["/http-not-listed"])
     assert (found["user"], found["now"], found["gateway"]) == (None, "untold", "openclaw")

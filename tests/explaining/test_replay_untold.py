@@ -61,6 +61,14 @@ def test_a_user_in_another_header_than_then_is_not_known() -> None:
     assert again(request_of(pairs, peer="10.9.9.9"), now) == "deny:trusted_proxy_untrusted_source"
 
 
+@pytest.mark.parametrize("name", ["x-forwarded-for", "x-real-ip"])
+def test_a_client_whose_address_is_redacted_is_not_known(name: str) -> None:
+    now = {"g": gateway(ruleset="openclaw-2026.9", allowRealIpFallback=True)}
+    asked = request_of([*PAIRS[:2], (name, "203.0.113.9")])
+    assert again(asked, now).startswith(ALLOWED)
+    assert again(asked, now, redact=(name,)) == f"the present file weighs {name}, whose value is not logged"
+
+
 def test_a_redacted_value_is_no_value() -> None:
     said = again(request_of(), PLAIN, redact=("X-Forwarded-User",))
     assert "weighs x-forwarded-user, whose value is not logged" in said
