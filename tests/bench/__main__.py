@@ -2,6 +2,8 @@
 
 import json
 import logging
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +66,8 @@ def main(plan: str, only: list[str], output: Path, write_docs: bool) -> None:
     if write_docs:
         _write_docs(output)
         return
+    # Ended from outside, it stops what it started, as it does at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console.print("[dim]" + ", ".join(f"{name} {value}" for name, value in described().items()) + "[/]")
     began, noise = time.monotonic(), Noise()
     sections: list[Section] = []
