@@ -42,8 +42,6 @@ PING_ANSWER_MS: Final = 20_000
 _PAUSE_MS: Final = 50
 # How long the last answers may take to leave before the connections are closed, in seconds.
 _FLUSH_SECONDS: Final = 0.25
-# How long its address may be taken when it is listened on again, in seconds.
-_REOPEN_SECONDS: Final = 5.0
 
 _CHECK, _HEALTH_CHECK, _HEALTH_WATCH = range(3)
 _METHODS: Final = ((f"/{SERVICE}/{METHOD}", False), (CHECK_PATH, False), (WATCH_PATH, True))
@@ -260,24 +258,24 @@ class _Front:
             "connections are cut: a caller fills this process's memory with messages far beyond limits.messageBytes",
             grpc=str(self.endpoint),
         )
-        with self._lock:
-            if self._closed:
-                return
-            self._native.close()
-            self._native = self._reopened()
-            self._health.follow(self._native)
-            self._native.start()
+        self._native.close()
+        while not self._reopen():
+            time.sleep(_PAUSE_MS / 1000)
         self._memory.settle()
 
-    def _reopened(self) -> "NativeGrpcFront":
-        end = time.monotonic() + _REOPEN_SECONDS
-        while True:
+    def _reopen(self) -> bool:
+        """Listen again; False if the address is not to be had now, so that it has to be tried again."""
+        with self._lock:
+            if self._closed:
+                return True
             try:
-                return _listen(self.endpoint)
+                native = _listen(self.endpoint)
             except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(_PAUSE_MS / 1000)
+                return False
+            self._native = native
+            self._health.follow(native)
+            native.start()
+        return True
 
 
 def _listen(endpoint: Endpoint) -> "NativeGrpcFront":

@@ -1,17 +1,49 @@
 """The cast of the tests through real proxies, started once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from proxies.stamp_chain import Chain, running_chain
+from support import engine as engines
 from support.stage import Stage, running_stage
 from support.world import TRUSTED, Way, World, running_world
 
+ON_EACH_ENGINE = frozenset(
+    {
+        "test_envoy_gateways",
+        "test_envoy_key_rotation",
+        "test_envoy_outage",
+        "test_envoy_spoofing",
+        "test_envoy_stamp_attacks",
+        "test_envoy_stamp_replays",
+        "test_envoy_websocket",
+        "test_through_envoy",
+    }
+)
+"""Where Envoy asks extauthz over gRPC, without TLS, which the native engine does not have."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks over gRPC on each engine, and let all that shares a cast with it name the engine of the cast."""
+    if metafunc.module.__name__.rpartition(".")[2] in ON_EACH_ENGINE:
+        engines.parametrize(metafunc)
+    elif {"shared_world", "chain"} & set(metafunc.fixturenames):
+        metafunc.parametrize("engine", engines.ENGINES[:1], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The engine that services are started with."""
+    with engines.chosen(getattr(request, "param", "grpcio")) as name:
+        yield name
+
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The cast."""
+    del engine  # it is chosen
     with running_world(tmp_path_factory.mktemp("world")) as world:
         yield world
 
@@ -48,11 +80,23 @@ def way1(world: World, request: pytest.FixtureRequest) -> Way:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what there is not: a peer far away, told of by a balancer, where Envoy asks over HTTP."""
-    there_is_not = [item for item in items if _is_far_over_http(item)]
+    """Leave out what there is not: a peer far away, told of by a balancer, where Envoy asks over HTTP.
+
+    And what would be the same again: the ways over HTTP on another gRPC engine.
+    """
+    there_is_not = [item for item in items if _is_far_over_http(item) or _is_native_over_http(item)]
     if there_is_not:
         config.hook.pytest_deselected(items=there_is_not)
         items[:] = [item for item in items if item not in set(there_is_not)]
+
+
+def _is_over_http(given: Mapping[str, Any]) -> bool:
+    return any("http" in given.get(name, ()) for name in ("way", "way1"))
+
+
+def _is_native_over_http(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("engine") == "native" and _is_over_http(callspec.params)
 
 
 def _is_far_over_http(item: pytest.Item) -> bool:
@@ -60,9 +104,8 @@ def _is_far_over_http(item: pytest.Item) -> bool:
     if callspec is None:
         return False
     given = callspec.params
-    over_http = any("http" in given.get(name, ()) for name in ("way", "way1"))
     peer = given["case"].peer if hasattr(given.get("case"), "peer") else given.get("peer", TRUSTED)
-    return over_http and not peer.startswith("127.")
+    return _is_over_http(given) and not peer.startswith("127.")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +123,8 @@ def stage(shared_stage: Stage) -> Stage:
 
 
 @pytest.fixture(scope="session")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+def chain(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """Envoy, extauthz and Gateways that verify stamps, and the ways around; none of them remembers a request."""
+    del engine  # it is chosen
     with running_chain(tmp_path_factory.mktemp("chain")) as found:
         yield found
