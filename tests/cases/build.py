@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer, Stamper
 from extauthz.config.compile import compile_policy
 from extauthz.config.load import Loaded, loads
@@ -15,7 +16,6 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
-from extauthz.assembly import make_snapshot
 
 LOOPBACK = Caller(parse_address("127.0.0.1"))
 UNIX = Caller(None, unix=True)

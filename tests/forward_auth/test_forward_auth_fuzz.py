@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cases.generated import bounded
+from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.core.address import Address
 from extauthz.core.request import Caller
-from extauthz.assembly import make_snapshot
 from extauthz.wire.forward_auth import DIALECTS, HttpMessage, decode, is_door
 from forward_auth.opening import USER, gateway
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer, Snapshot
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import loads
@@ -20,7 +21,6 @@ from extauthz.core.address import Address
 from extauthz.core.request import Caller
 from extauthz.doors.endpoints import DoorError
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
-from extauthz.assembly import make_snapshot
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import DIALECTS, QUESTIONS, Asked, ask
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.config.values import Endpoint
 from extauthz.doors import http_limits
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING
-from extauthz.assembly import make_snapshot
 from forward_auth.asking import QUESTIONS, Asked
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1, raw

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases.generated import bounded
+from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.core.address import Address
 from extauthz.core.request import Caller
-from extauthz.assembly import make_snapshot
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 from extauthz.wire.page import DenialPage, wants_page
 from forward_auth.opening import gateway
