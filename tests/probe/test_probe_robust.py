@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -197,3 +198,21 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 def test_an_address_where_nothing_listens_is_unreachable() -> None:
     done = CliRunner().invoke(main, ["probe", f"http://127.0.0.1:{free_port()}/"])
     assert (done.exit_code, "nothing listens there" in done.stderr) == (2, True)
+
+
+def test_a_name_that_comes_to_mean_another_address_leads_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    strayed: list[bytes] = []
+    with (
+        serving(lambda connection, _: connection.sendall(says("401 Unauthorized"))) as meant,
+        serving(lambda _, head: strayed.append(head)) as other,
+    ):
+        resolve, ports = socket.getaddrinfo, [other, meant]
+
+        def rebound(host: str, port: int, *given: Any, **named: Any) -> Any:
+            asked = ("127.0.0.1", ports.pop()) if host == "rebound.example" else (host, port)
+            return resolve(*asked, *given, **named)
+
+        monkeypatch.setattr(socket, "getaddrinfo", rebound)
+        asker = Asker(Setup(target=parse_url("http://rebound.example/"), limits=QUICK))
+        assert [asker.ask().status, asker.ask(signed_in=True).status] == [401, 401]
+    assert strayed == []
