@@ -18,6 +18,7 @@ from doors.door import call, channel, serving
 from extauthz.config.load import load
 from extauthz.service import Service
 from extauthz.stamp.claims import decode_segment
+from support.engine import ENGINES, chosen
 from support.process import wait_until
 
 USERS = {"a": "anna@example.com", "b": "bert@example.com"}
@@ -120,9 +121,10 @@ def test_no_request_fails_or_mixes_two_policies_while_they_change(service: Servi
     assert {outcome.reason for outcome in counted} == {"", "trusted_proxy_untrusted_source"}
 
 
-def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_path: Path, engine: str) -> None:
     file = tmp_path / "extauthz.yaml"
-    with serving(tmp_path, {"gateways": {"g": gateway()}}) as served:
+    with chosen(engine), serving(tmp_path, {"gateways": {"g": gateway()}}) as served:
         file.write_text(configuration("a"), encoding="utf-8")
         served.program.signal(signal.SIGHUP)
         with channel(served.address) as opened:
