@@ -171,11 +171,11 @@ class DecisionLog:
             self._used = Opened(self._used.settings, None)
 
     def _line(self, record: Record) -> bytes:
+        hint = self._hints.hint(record)
+        if not hint:
+            return self._maker.written(record)
         told = self._maker.line(record)
-        if not isinstance(record.decision, Allow):
-            hint = self._hints.hint(record)
-            if hint:
-                told["hint"] = hint
+        told["hint"] = hint
         return encode(told)
 
     def _turn(self) -> None:

@@ -7,7 +7,7 @@ of it that carries what a query carries.
 
 import json
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
 
@@ -97,12 +97,17 @@ def encode(told: DecisionLine) -> bytes:
     What can be printed stays as it is; in a line with anything else, whatever is no ASCII is escaped.
     """
     text = _write(told)
-    if not (text.isascii() and "\x7f" not in text) and not text.isprintable():
+    if not _is_harmless(text):
         # A lone surrogate is no text that every reader takes: it is replaced before it is written.
         text = _write_ascii(json.loads(text.encode(errors="replace")))
     return text.encode() + b"\n"
 
 
+def _is_harmless(text: str) -> bool:
+    return (text.isascii() and "\x7f" not in text) or text.isprintable()
+
+
+_quote: Final[Callable[[str], str]] = json.encoder.encode_basestring  # what the encoder below does with a text
 _write: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _write_ascii: Final = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
 
@@ -115,12 +120,16 @@ class _Names(NamedTuple):
         weighed: Those of them whose value the rules weigh.
         required: Those that are required, and not weighed.
         more: Names that are not told.
+        gaps: Those that are weighed, in the order in which they are told.
+        parts: `told` as JSON, cut where the value of each of these stands.
     """
 
     told: dict[str, Value]
     weighed: tuple[str, ...]
     required: tuple[str, ...]
     more: int
+    gaps: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 class _Memory:
@@ -186,7 +195,15 @@ class _Gateway:
             told[name] = True
         weighed = tuple(name for name in self._weighed if name in told)
         required = tuple(name for name in self._required if name in told)
-        return _Names(told, weighed, required, len(names) - len(told))
+        parts, gaps = [""], []
+        for position, name in enumerate(told):
+            parts[-1] += f"{',' if position else ''}{_quote(name)}:"
+            if name in self._weighed:
+                gaps.append(name)
+                parts.append("")
+            else:
+                parts[-1] += "true"
+        return _Names(told, weighed, required, len(names) - len(told), tuple(gaps), tuple(parts))
 
     def _first(self, names: Collection[str]) -> Iterable[str]:
         """Return names with those first that matter: the others do not crowd them out."""
@@ -248,6 +265,35 @@ class LineMaker:
             made["fault"] = cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
         return made
 
+    def written(self, record: Record) -> bytes:
+        """Return `encode(self.line(record))`; for an allow in a fraction of the time, from what is the same in many."""
+        request, decision = record.request, record.decision
+        headers = request.headers
+        if not isinstance(decision, Allow) or headers is None or headers.repeated:
+            return encode(self.line(record))
+        gateway = decision.gateway
+        known = self._gateway(record.policy, gateway)
+        names = known.names(headers)
+        client = known.client(decision.peer, headers)
+        user = self._user(gateway, decision.user)
+        told = names.parts[0]
+        for position, name in enumerate(names.gaps, 1):
+            value = self._weighed(name, headers.read(name) or b"")
+            told += ("true" if value is True else _quote(value)) + names.parts[position]
+        text = (
+            f'{{"time":"{_time(record.time_ns)}","id":{_quote(record.id)},"gateway":"{gateway.id}",'
+            f'"door":{_quote(record.door) if record.door in _DOORS else "null"},"caller":"{request.caller}",'
+            f'"peer":"{decision.peer}","client":{_quote(client) if client is not None else "null"},'
+            f'"user":{_quote(user) if user is not None else "null"},'
+            f'"method":{_quote(cut(request.method, LONGEST_METHOD_CHARACTERS))},'
+            f'"host":{_quote(self._host(request.host))},'
+            f'"path":{_quote(shown_path(request.path))},"result":"allow","reason":null,"step":null,'
+            f'"policy":{_quote(record.version)},"shadow":{"true" if gateway.shadow else "false"},'
+            f'"microseconds":{record.door_ns // 1000},"headers":{{{told}}}'
+            f"{'' if headers.exact else _NOT_EXACT}{f',{_MORE}{names.more}' if names.more else ''}}}"
+        )
+        return text.encode() + b"\n" if _is_harmless(text) else encode(self.line(record))
+
     def _gateway(self, policy: Policy, gateway: Gateway | None) -> _Gateway:
         if policy is not self._policy:
             self._policy, self._memory, self._gateways = policy, _Memory(), {}
@@ -300,6 +346,8 @@ class LineMaker:
 
 
 _NO_STEP: Final = "none"
+_NOT_EXACT: Final = ',"exact":false'
+_MORE: Final = '"more":'
 _DOORS: Final = frozenset({"grpc", *DIALECTS})
 
 

@@ -345,7 +345,7 @@ def test_secret_in_any_place_of_a_request_is_in_no_line(door: str, place: str, p
             record = asking.check(pairs, form=door.split()[1], gateway=name, path=path)
         else:
             record = asking.forward(door, name, Asked(pairs=tuple(pairs), path=path))
-        written = encode(LineMaker(asking.redact).line(record))
+        written = LineMaker(asking.redact).written(record)
         assert SECRET.encode() not in written
         assert PLACES[place][0][0] in json.loads(written)["headers"]
 
@@ -356,8 +356,32 @@ _texts = st.text(max_size=30) | st.sampled_from(
 _loose = _texts | st.text(st.characters(categories=["Cs"]), max_size=3)
 _names = st.sampled_from(["x-forwarded-user", "X-Forwarded-For", "x-real-ip", "origin", "x-forwarded-proto"]) | _loose
 _headers = st.lists(st.tuples(_names, st.binary(max_size=20) | _texts.map(str.encode)), max_size=8)
+_allowed = st.fixed_dictionaries(
+    {"user": _texts, "real_ip": _texts, "origin": _texts, "host": _texts, "path": _texts, "method": _texts},
+    optional={"more": st.lists(st.tuples(_names, _texts), max_size=4)},
+)
 _fuzzed = Asking({"g": gateway({"allowUsers": []}), "h": gateway(ruleset="openclaw-2026.9", mode="shadow")})
 _policy = _fuzzed.authorizer.snapshot.policy
+
+
+@bounded
+@given(_allowed, st.booleans(), st.sampled_from([(), ("x-forwarded-user",), ("origin", "host"), ("x-real-ip",)]))
+def test_allow_is_written_by_the_quick_way_as_by_the_plain_one(
+    asked: dict[str, Any], exact: bool, redact: tuple[str, ...]
+) -> None:
+    pairs = [("x-forwarded-user", asked["user"]), ("x-real-ip", asked["real_ip"]), ("origin", asked["origin"])]
+    pairs += [*PAIRS[1:], *asked.get("more", [])]
+    try:
+        headers = Headers.joined([(name, value.encode()) for name, value in pairs], exact=exact, size=1000)
+        request = request_of(())._replace(
+            headers=headers, host=asked["host"], path=asked["path"], method=asked["method"]
+        )
+        record = _record(_policy, request)
+    except UnicodeEncodeError:
+        return  # no door hands over what is no text
+    maker = LineMaker(redact)
+    for _ in range(2):  # before anything is remembered, and after
+        assert maker.written(record) == encode(maker.line(record))
 
 
 @bounded
@@ -381,6 +405,7 @@ def test_whatever_is_asked_is_one_line_that_every_reader_reads(request: Request)
         return  # no door hands over a name that is no text
     told = line(record, ["cookie"])
     written = encode(told)
+    assert LineMaker(["cookie"]).written(record) == written
     text = written.decode()  # UTF-8, so that no lone surrogate is in it as such
     assert text.count("\n") == 1
     assert text.endswith("\n")
