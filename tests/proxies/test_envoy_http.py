@@ -177,20 +177,6 @@ def test_the_page_of_a_denial_arrives_whole(world: World, tmp_path: Path) -> Non
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("strip", [True, False], ids=["stripped", "overwritten"])
-def test_what_shadow_mode_lets_pass_has_no_identity_of_the_clients(world: World, tmp_path: Path, strip: bool) -> None:
-    names = ("x-authz-user", "x-authz-gateway", "x-authz-decision", "x-authz-stamp", "x-forwarded-user")
-    route = Route(upstream=world.openclaw.address, gateway="openclaw", user_headers=("x-forwarded-user",))
-    with (
-        running_service(tmp_path / "service", {**CONFIG, "mode": "shadow"}) as service,
-        running_front(tmp_path, routes=[route], extauthz=[service.http], ask_over="http", strip_stamped=strip) as front,
-    ):
-        answer = http1(front.port, [*IDENTITY, *((name, "forged") for name in names)], source=STRANGER)
-    assert answer.status == 200
-    (arrived,) = world.arrived()
-    assert [value for name in names for value in arrived.values(name) if value] == []
-
-
 def test_the_access_log_tells_what_was_decided(world: World) -> None:
     way = over_http(world, 1)
     denied = way.send(identity(x_forwarded_user="eve@example.com"), target="/http-denied")
