@@ -2,6 +2,7 @@
 
 import gc
 import os
+import queue
 import resource
 import signal
 import threading
@@ -128,8 +129,9 @@ class Service:
         self._watch: Final = _KeyWatch()
         self._notifier: Final = Notifier.from_environment()
         self._looked = time.monotonic()
-        self._signals: Final[list[int]] = []
-        self._woken: Final = threading.Event()
+        # Of the tools to wake the main thread, the one that its own signal handler may use: an Event's lock is not for
+        # who already holds it, and a signal that came while it was held would stop the thread for ever.
+        self._signals: Final[queue.SimpleQueue[int]] = queue.SimpleQueue()
         try:
             certificates = open_certificates(loaded)
         except CertificateError as error:
@@ -246,18 +248,26 @@ class Service:
         """Look at files and keys until a signal ends the service; returns which."""
         self._watch.look(self.keys)
         while True:
-            self._woken.wait(LOOK_SECONDS)
-            self._woken.clear()
-            while self._signals:
-                number = self._signals.pop(0)
+            came = self._await_signals()
+            for number in came:
                 if number != signal.SIGHUP:
                     return signal.Signals(number)
+            if came:
                 self._notifier.reloading()
                 self._reload(self.reloader.reload)
                 self._notifier.ready(self._status_line())
             self._reload(self.reloader.look)
             self._watch.look(self.keys)
             self._looked = time.monotonic()
+
+    def _await_signals(self) -> set[int]:
+        """Return the signals that came since the last time; for the first of them it waits LOOK_SECONDS at most."""
+        came: set[int] = set()
+        with suppress(queue.Empty):
+            came.add(self._signals.get(timeout=LOOK_SECONDS))
+            while True:
+                came.add(self._signals.get_nowait())
+        return came
 
     def _close(self, ended: signal.Signals) -> None:
         drain_seconds = self._loaded.settings.server.drain_seconds
@@ -309,8 +319,7 @@ class Service:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # Nothing is logged here: a signal that comes while a line is written must not try to write another.
-        self._signals.append(number)
-        self._woken.set()
+        self._signals.put(number)
 
 
 class _KeyWatch:

@@ -4,6 +4,7 @@ import gc
 import itertools
 import signal
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from extauthz.stamp.claims import decode_segment
 from support.engine import ENGINES, chosen
 from support.process import wait_until
 
+SIGNALS_OF_A_STORM = 1500
+STORM_PAUSE_SECONDS = 0.001
 USERS = {"a": "anna@example.com", "b": "bert@example.com"}
 
 
@@ -158,6 +161,19 @@ def test_file_is_read_again_without_being_asked_and_sighup_ends_nothing(tmp_path
         wait_until(lambda: served.program.log_text().count("was read again and is in force") >= 2, "the signal")
         assert read(call(opened, message("b"))).told == f"allow:{USERS['b']}"
         assert served.program.returncode is None
+
+
+def test_no_storm_of_signals_keeps_the_service_from_reading_again_or_from_ending(tmp_path: Path) -> None:
+    # A signal may come at any instruction of the thread that it wakes, while that holds whichever lock.
+    with serving(tmp_path, {"gateways": {"g": gateway()}}) as served:
+        for _ in range(SIGNALS_OF_A_STORM):
+            served.program.signal(signal.SIGHUP)
+            time.sleep(STORM_PAUSE_SECONDS)  # at once they would be few: one that waits stands for all that follow
+        reads = served.program.log_text().count("was read again and is in force")
+        served.program.signal(signal.SIGHUP)
+        wait_until(lambda: served.program.log_text().count("was read again and is in force") > reads, "another reading")
+        served.program.signal(signal.SIGTERM)
+        assert served.program.wait_end() == 0
 
 
 def test_what_a_reload_replaced_is_gone_without_a_collector(service: Service) -> None:
