@@ -6,7 +6,7 @@ swapped, on every file system.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ import structlog
 
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import Loaded
-from extauthz.config.schema import Settings, TrustedProxy
+from extauthz.config.schema import Model, Settings
 
 _log: Final = structlog.get_logger()
 
@@ -172,15 +172,24 @@ def _restrictions(old: Settings, new: Settings) -> Iterator[tuple[str, bool, lis
     """Yield each list that keeps somebody out: its place, whether it did, and what it is now; None if it is gone."""
     for name, gateway in new.gateways.items():
         known = old.gateways.get(name)
-        if known is None or known.auth is None or known.auth.trusted_proxy is None:
+        if known is None:
             continue
-        before = known.auth.trusted_proxy
+        if gateway.ruleset == "standard":  # elsewhere, no list of origins lets in less
+            place = f"gateways.{name}.controlUi"
+            yield from _lists(place, known.control_ui, gateway.control_ui, ("allowed_origins",))
+        before = known.auth.trusted_proxy if known.auth is not None else None
         after = gateway.auth.trusted_proxy if gateway.auth is not None else None
-        if after is None:
-            continue  # incomplete: it denies everything
-        for key in ("allow_users", "required_headers"):
-            place = f"gateways.{name}.auth.trustedProxy.{TrustedProxy.model_fields[key].alias}"
-            yield place, bool(getattr(before, key)), getattr(after, key) if key in after.model_fields_set else None
+        if before is not None and after is not None:  # without one, it is incomplete: it denies everything
+            place = f"gateways.{name}.auth.trustedProxy"
+            yield from _lists(place, before, after, ("allow_users", "required_headers"))
+
+
+def _lists(
+    place: str, before: Model, after: Model, names: Sequence[str]
+) -> Iterator[tuple[str, bool, list[str] | None]]:
+    for name in names:
+        found = getattr(after, name) if name in after.model_fields_set else None
+        yield f"{place}.{type(after).model_fields[name].alias}", bool(getattr(before, name)), found
 
 
 def _signature(file: Path) -> Signature:

@@ -109,6 +109,20 @@ def test_file_cut_off_before_a_list_that_keeps_people_out_is_refused(world: Worl
     assert len(world.applied) == 1
 
 
+def test_file_cut_off_before_the_origins_that_may_ask_is_refused(world: World) -> None:
+    # Without the list any page could use a visitor's session. In OpenClaw's rules none can: there nothing is refused.
+    world.write(text_of({"gateways": {"g": gateway(controlUi={"allowedOrigins": ["https://g.example.com"]})}}))
+    world.look()
+    world.write(text_of({"gateways": {"g": gateway()}}))
+    world.look()
+    assert len(world.applied) == 1
+    (fault,) = world.reloader.status.faults
+    assert "gateways.g.controlUi.allowedOrigins is not there any more" in fault
+    world.write(text_of({"gateways": {"g": gateway(ruleset="openclaw-2026.9")}}))
+    world.look()
+    assert len(world.applied) == 2
+
+
 def test_file_that_changes_while_it_is_read_is_read_again_before_it_counts(world: World) -> None:
     world.write(GOOD.replace("nick", "nina"))
     world.while_reading = lambda: world.write(OTHER)
