@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extauthz.core.decision import Allow, Decision, Deny, Shadowed
-from extauthz.core.text import fold
+from extauthz.core.text import fold, trim
 from extauthz.telemetry.frequent import FrequentTexts
 from extauthz.telemetry.history import History
 from extauthz.telemetry.lines import DecisionLine, LineMaker
@@ -128,7 +128,7 @@ class Recent:
 
     def take(self, records: Sequence[Record]) -> None:
         """Remember these, and forget the oldest for them."""
-        hidden = {fold(name) for name in self._redact()} if records else set()
+        hidden = {fold(trim(name)) for name in self._redact()} if records else set()
         for record in records:
             if record.policy is not self._policy:
                 self._let_go_of_policies()

@@ -86,7 +86,7 @@ def test_peers_and_users_that_are_denied_most_come_first(watched: Watched) -> No
 
 
 def test_user_whose_header_is_not_to_be_shown_is_in_no_list(tmp_path: Path) -> None:
-    config = {"decisionLog": {"output": "none", "redact": ["X-Forwarded-User"]}, "gateways": {"openclaw": gateway()}}
+    config = {"decisionLog": {"output": "none", "redact": [" X-Forwarded-User "]}, "gateways": {"openclaw": gateway()}}
     with watched_service(tmp_path, config) as found:
         found.decide("openclaw", [("x-forwarded-user", "eve@example.com")])
         found.seen(1)
