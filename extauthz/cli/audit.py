@@ -76,17 +76,17 @@ def _audit(file: Path) -> "list[Finding]":
     from extauthz.openclaw import OpenClawError, read  # noqa: PLC0415
 
     if not _beginning(file).startswith(("{", "//", "/*")):
-        return audit(load_config(file))
+        return audit(load_config(file, pasted=True))
     # JSON or JSON5, and ours may be JSON, too.
     try:
         found = read(file)
     except OpenClawError as fault:
         try:
-            return audit(load(file))
+            return audit(load(file, pasted=True))
         except ConfigError as error:
             ours = "gateways" in file.read_text(encoding="utf-8", errors="replace") if file.is_file() else False
             raise UnusableConfigError(str(error if ours else fault)) from fault
-    return audit(load_config(file)) if "gateways" in found.data else audit_openclaw(found)
+    return audit(load_config(file, pasted=True)) if "gateways" in found.data else audit_openclaw(found)
 
 
 def _beginning(file: Path) -> str:

@@ -58,12 +58,12 @@ def echo_json(data: Any) -> None:
     click.echo(printable_json(data))
 
 
-def load_config(file: Path, overrides: dict[str, Any] | None = None) -> "Loaded":
+def load_config(file: Path, overrides: dict[str, Any] | None = None, *, pasted: bool = False) -> "Loaded":
     """Load the configuration file, or end the command with every fault of it."""
     from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
     from extauthz.config.load import load  # noqa: PLC0415
 
     try:
-        return load(file, overrides)
+        return load(file, overrides, pasted=pasted)
     except ConfigError as error:
         raise UnusableConfigError(str(error)) from error

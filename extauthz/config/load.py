@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from extauthz.config.checks import cross_check
 from extauthz.config.document import LARGEST_FILE_BYTES, Document
 from extauthz.config.faults import ConfigError, Fault, join_path
+from extauthz.config.pasted import without_pasted_keys
 from extauthz.config.schema import Model, Settings
 from extauthz.core import reasons
 from extauthz.core.text import trim
@@ -40,12 +41,13 @@ class Loaded:
         return self.folder / name
 
 
-def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Loaded:
+def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, pasted: bool = False) -> Loaded:
     """Read and check a configuration file.
 
     Args:
         file: The file.
         overrides: Sections whose keys take the place of the file's: {"listen": {"grpc": [...]}}.
+        pasted: Pass over OpenClaw's own keys in a gateway that do not concern us; for an audit.
 
     Raises:
         ConfigError: It cannot be read or used; the text names every fault.
@@ -58,7 +60,7 @@ def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -
         raise ConfigError(str(file), [Fault("", f"cannot be read: {error.strerror or error}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), [Fault("", f"is no UTF-8 at byte {error.start}")]) from error
-    return loads(text, source=str(file), folder=file.parent, overrides=overrides)
+    return loads(text, source=str(file), folder=file.parent, overrides=overrides, pasted=pasted)
 
 
 def loads(
@@ -67,6 +69,7 @@ def loads(
     source: str = "configuration",
     folder: Path = Path(),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    pasted: bool = False,
 ) -> Loaded:
     """Check a configuration given as text; `load` has the arguments.
 
@@ -74,12 +77,10 @@ def loads(
         ConfigError: It cannot be used; the text names every fault.
     """
     document = Document(source, text)
-    data = document.data
-    if not isinstance(data, dict):
+    if not isinstance(document.data, dict):
         raise ConfigError(source, [Fault("", "must be a mapping of keys: a minimal file has `gateways`")])
-    for section, keys in (overrides or {}).items():
-        found = data.get(section) or {}
-        data[section] = {**found, **keys} if isinstance(found, dict) else found
+    data = without_pasted_keys(document.data) if pasted else document.data
+    _override(data, overrides or {})
     faults: dict[tuple[str, str], Fault] = {}
 
     def add(place: Sequence[str | int], message: str) -> None:
@@ -110,6 +111,12 @@ def loads(
         tuple(Fault(join_path(place), text, document.line(place)) for place, text in _incomplete(settings)),
         tuple(Fault(join_path(place), text, document.line(place)) for place, text in _one_door_only(settings)),
     )
+
+
+def _override(data: dict[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> None:
+    for section, keys in overrides.items():
+        found = data.get(section) or {}
+        data[section] = {**found, **keys} if isinstance(found, dict) else found
 
 
 # Pydantic's words, in ours.

@@ -164,7 +164,7 @@ def explain_access(policy: Policy, read: Line) -> Incident:
         time=_text(line, "time"),
         method=_text(line, "method"),
         host=_text(line, "host"),
-        path=_text(line, "path"),
+        path=_without_query(_text(line, "path")),
         status=status or 0,
         flags=_text(line, "flags"),
         details=_text(line, "details"),
@@ -208,6 +208,11 @@ def _gateway_of_route(route: str | None) -> str | None:
     """Return the gateway of a route as `proxy-config envoy` names it: over HTTP a denial does not say which."""
     found = _ROUTE.fullmatch(route or "")
     return found["id"] if found is not None else None
+
+
+def _without_query(path: str | None) -> str | None:
+    # The format of docs/envoy.md leaves it out; another may not, and a query may hold a token.
+    return path.partition("?")[0] if path is not None else None
 
 
 def _who(status: int, details: str, flags: str, authz: dict[str, Any], reason: str | None) -> _Said:

@@ -1,7 +1,8 @@
 """A line of the decision log to the request that it is about, with what the line does not hold, and that decided again.
 
 A value that the log leaves out is never made up: a step that looks at one ends with `UntoldError`, whatever it would
-have answered. Nothing that cannot be told is an allow.
+have answered. Nothing that cannot be told is an allow. One thing rests on a guess and is told as such: without the file
+that was in force then, a header that arrived counts as not blank.
 """
 
 from dataclasses import dataclass

@@ -129,7 +129,8 @@ def _ways_past(found: Found) -> list[Note]:
         changes.append(
             Note(
                 "gateway.allowRealIpFallback",
-                "is taken out: the proxy writes X-Forwarded-For, and X-Real-IP may be a client's",
+                "is taken out: the proxy writes X-Forwarded-For, and X-Real-IP may be a client's. extauthz.yaml keeps "
+                "what decided until now; the audit says what to do about it",
             )
         )
     if found.ingress:

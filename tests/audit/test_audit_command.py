@@ -284,3 +284,32 @@ def test_every_option_explains_itself() -> None:
     shown = run("--help").stdout
     for word in ("FILE", "--config", "--format", "--fail-on", "accepted", "gateway.trusted_proxy_auth", "Exit status"):
         assert word in shown
+
+
+def test_openclaws_own_keys_pasted_into_our_file_are_passed_over_here_and_nowhere_else(
+    written: Any, tmp_path: Path
+) -> None:
+    pasted = {
+        "bind": "lan",
+        "port": 18789,
+        "mode": "local",
+        "tls": {"enabled": True},
+        "tailscale": {"mode": "off"},
+        "controlUi": {**HARDENED.get("controlUi", {}), "enabled": True, "basePath": "/claw"},
+        "auth": {**HARDENED["auth"], "rateLimit": {"maxAttempts": 5}},
+    }
+    plain = json.loads(run(written(), "--format", "json", "--fail-on", "never").stdout)
+    found = run(written({**HARDENED, **pasted}), "--format", "json", "--fail-on", "never")
+    assert json.loads(found.stdout) == plain
+    checked = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "extauthz.yaml")])
+    assert checked.exit_code == 2
+    assert all(f"gateways.g.{key}" in checked.stderr for key in ("bind", "port", "tls", "auth.rateLimit"))
+
+
+@pytest.mark.parametrize(("where", "key"), [("auth", "token"), ("auth", "password"), ("", "rulset")])
+def test_other_unknown_keys_are_faults_here_too(written: Any, where: str, key: str) -> None:
+    gateway = {**HARDENED, **({where: {**HARDENED[where], key: "s3cret"}} if where else {key: "s3cret"})}
+    result = run(written(gateway))
+    assert result.exit_code == 2
+    assert key in result.stderr
+    assert "s3cret" not in result.output

@@ -337,3 +337,17 @@ def test_where_the_log_goes_is_an_option_of_proxy_config(tmp_path: Path) -> None
     for bad in ("access.jsonl", "/a b", ""):
         result = CliRunner().invoke(main, [*argv, "--access-log", bad])
         assert (result.exit_code, "access_log" in result.output) == (2, True)
+
+
+def test_query_in_a_line_of_another_format_is_not_repeated(config: list[str]) -> None:
+    line = {
+        "method": "GET",
+        "host": "a.example.com",
+        "path": "/p?token=s3cret",
+        "status": 403,
+        "details": "",
+        "flags": "-",
+    }
+    line["authz"] = {"gateway": "openclaw", "reason": "trusted_proxy_user_missing", "decision": "1"}
+    for options in ((), ("--format", "json")):
+        assert "s3cret" not in run(config, [line], *options).output
