@@ -15,7 +15,7 @@ import structlog
 
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import Loaded
-from extauthz.config.schema import Model, Settings
+from extauthz.config.schema import GatewayModel, Model, Settings
 
 _log: Final = structlog.get_logger()
 
@@ -152,44 +152,40 @@ class Reloader:
 
 
 def _refuse_silent_loosening(old: Settings, new: Settings) -> None:
-    """Refuse a configuration in which a list that kept somebody out is not there any more.
+    """Refuse a configuration in which a key that kept somebody out is not there any more.
 
     So looks a file that was cut off by whoever was writing it, and one from which a line was lost. Who means it writes
-    the empty list. A start takes the file as it is: there is nothing before it to compare with.
+    the key with its new value. A start takes the file as it is: there is nothing before it to compare with.
 
     Raises:
-        RefusedError: Names the first such list, and what to write.
+        RefusedError: Names the first such key, and what to write.
     """
-    for place, before, after in _restrictions(old, new):
-        if before and after is None:
+    for name, gateway in new.gateways.items():
+        known = old.gateways.get(name)
+        for place in _lost(known, gateway, shadow=new.mode == "shadow") if known is not None else ():
             raise RefusedError(
-                f"{place} is not there any more, and would let in more than before: if that is meant, write `[]`, or "
-                "start the service again"
+                f"gateways.{name}.{place} is not there any more, and would let in more than before: if that is meant, "
+                "write it out, an empty list as `[]`, or start the service again"
             )
 
 
-def _restrictions(old: Settings, new: Settings) -> Iterator[tuple[str, bool, list[str] | None]]:
-    """Yield each list that keeps somebody out: its place, whether it did, and what it is now; None if it is gone."""
-    for name, gateway in new.gateways.items():
-        known = old.gateways.get(name)
-        if known is None:
-            continue
-        if gateway.ruleset == "standard":  # elsewhere, no list of origins lets in less
-            place = f"gateways.{name}.controlUi"
-            yield from _lists(place, known.control_ui, gateway.control_ui, ("allowed_origins",))
-        before = known.auth.trusted_proxy if known.auth is not None else None
-        after = gateway.auth.trusted_proxy if gateway.auth is not None else None
-        if before is not None and after is not None:  # without one, it is incomplete: it denies everything
-            place = f"gateways.{name}.auth.trustedProxy"
-            yield from _lists(place, before, after, ("allow_users", "required_headers"))
+def _lost(old: GatewayModel, new: GatewayModel, *, shadow: bool) -> Iterator[str]:
+    """Yield the keys of a gateway that were set, are not there any more, and kept somebody out."""
+    yield from _gone("", old, new, ("callers", "ruleset", "peer", *(("mode",) if shadow else ())))
+    if new.ruleset == "standard":  # elsewhere, no list of origins lets in less
+        yield from _gone("controlUi.", old.control_ui, new.control_ui, ("allowed_origins",))
+    before = old.auth.trusted_proxy if old.auth is not None else None
+    after = new.auth.trusted_proxy if new.auth is not None else None
+    if before is not None and after is not None:  # without one, it is incomplete: it denies everything
+        names = ("allow_users", "required_headers", *(("allow_loopback",) if before.allow_loopback is False else ()))
+        yield from _gone("auth.trustedProxy.", before, after, names)
 
 
-def _lists(
-    place: str, before: Model, after: Model, names: Sequence[str]
-) -> Iterator[tuple[str, bool, list[str] | None]]:
+def _gone(place: str, before: Model, after: Model, names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        found = getattr(after, name) if name in after.model_fields_set else None
-        yield f"{place}.{type(after).model_fields[name].alias}", bool(getattr(before, name)), found
+        lost = name in before.model_fields_set and name not in after.model_fields_set
+        if lost and getattr(before, name) != getattr(after, name):
+            yield f"{place}{type(after).model_fields[name].alias}"
 
 
 def _signature(file: Path) -> Signature:

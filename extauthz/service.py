@@ -252,13 +252,19 @@ class Service:
             for number in came:
                 if number != signal.SIGHUP:
                     return signal.Signals(number)
-            if came:
-                self._notifier.reloading()
-                self._reload(self.reloader.reload)
-                self._notifier.ready(self._status_line())
-            self._reload(self.reloader.look)
-            self._watch.look(self.keys)
+            try:
+                self._look(asked=bool(came))
+            except Exception:  # noqa: BLE001 - whatever it is, it is no reason to stop answering
+                _log.exception("the files could not be looked at")
             self._looked = time.monotonic()
+
+    def _look(self, *, asked: bool) -> None:
+        if asked:
+            self._notifier.reloading()
+            self._reload(self.reloader.reload)
+            self._notifier.ready(self._status_line())
+        self._reload(self.reloader.look)
+        self._watch.look(self.keys)
 
     def _await_signals(self) -> set[int]:
         """Return the signals that came since the last time; for the first of them it waits LOOK_SECONDS at most."""

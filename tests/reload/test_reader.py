@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -121,6 +121,28 @@ def test_file_cut_off_before_the_origins_that_may_ask_is_refused(world: World) -
     world.write(text_of({"gateways": {"g": gateway(ruleset="openclaw-2026.9")}}))
     world.look()
     assert len(world.applied) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "sections", "keys"),
+    [
+        ("callers", {}, {"callers": {"addresses": ["127.0.0.9"]}}),
+        ("ruleset", {}, {"ruleset": "openclaw-2026.9"}),
+        ("mode", {"mode": "shadow"}, {"mode": "enforce"}),
+        ("auth.trustedProxy.allowLoopback", {}, {"trusted_proxy": {"allowLoopback": False}}),
+    ],
+)
+def test_key_that_kept_somebody_out_and_is_lost_is_refused(
+    world: World, key: str, sections: dict[str, Any], keys: dict[str, Any]
+) -> None:
+    strict = gateway(keys.pop("trusted_proxy", None), **keys)
+    world.write(text_of({**sections, "gateways": {"g": strict}}))
+    world.look()
+    world.write(text_of({**sections, "gateways": {"g": gateway()}}))
+    world.look()
+    assert len(world.applied) == 1
+    (fault,) = world.reloader.status.faults
+    assert f"gateways.g.{key} is not there any more" in fault
 
 
 def test_file_that_changes_while_it_is_read_is_read_again_before_it_counts(world: World) -> None:
