@@ -159,8 +159,9 @@ class Recent:
     def _keep(self, record: Record, outcome: Outcome) -> None:
         with self._lock:
             self._number += 1
-            self._kept.append(_Kept(self._number, record, outcome))
-            self._bytes += record.size
+            kept = _Kept(self._number, record, outcome)
+            self._kept.append(kept)
+            self._bytes += kept.size
             while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
                 self._bytes -= self._kept.popleft().size
 

@@ -63,7 +63,7 @@ class Telemetry:
         self.sinks: Final[tuple[Sink, ...]] = tuple(sinks)
         self.dropped = 0
         self._most_waiting: Final = most_waiting
-        self._queue: Final[deque[Record]] = deque()
+        self._queue: Final[deque[tuple[Record, int]]] = deque()  # each with its size
         self._lock: Final = threading.Lock()
         self._waiting_bytes = 0
         self._ended: Final = threading.Event()
@@ -114,7 +114,7 @@ class Telemetry:
                 return
             self._waiting += 1
             self._waiting_bytes += size
-            self._queue.append(record)
+            self._queue.append((record, size))
 
     def _run(self) -> None:
         while not self._ended.wait(PAUSE_SECONDS):
@@ -129,11 +129,12 @@ class Telemetry:
     def _hand_on(self) -> None:
         while True:
             with self._lock:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+                taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            batch = [record for record, _ in taken]
             for sink in self.sinks:
                 self._give(sink, batch)
             # Only now they are gone: who hangs holds this one batch, and it counts.
-            size = sum(record.size for record in batch)
+            size = sum(size for _, size in taken)
             with self._lock:
                 self._waiting -= len(batch)
                 self._waiting_bytes -= size
