@@ -34,7 +34,7 @@ def test_of_a_burst_beyond_the_limit_each_call_is_answered_or_refused(tmp_path: 
         assert wire.ask(1, MESSAGE).status == 0
         streams = range(3, 203, 2)
         # All of them wait when it goes on, so that they are there at once.
-        served.program.signal(signal.SIGSTOP)
+        served.program.freeze()
         for stream in streams:
             wire.write(wire.headers(stream), wire.data(stream, grpc_frame(MESSAGE)))
         served.program.signal(signal.SIGCONT)

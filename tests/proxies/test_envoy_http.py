@@ -240,7 +240,7 @@ def test_killed_everything_is_denied_until_it_is_back(world: World, alone: tuple
 def test_hung_everything_is_denied_until_it_goes_on(world: World, alone: tuple[Any, Any]) -> None:
     service, front = alone
     assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
-    service.program.signal(signal.SIGSTOP)
+    service.program.freeze()
     try:
         wait_until(lambda: is_stopped(service.program.pid), "the process to stand still")
         world.clear()

@@ -62,7 +62,7 @@ def test_stopped_without_being_ended_everything_is_denied_until_it_goes_on(tmp_p
     # It still holds its connections, and answers nothing: as a process that hangs does.
     with staged(tmp_path) as (front, (service,), gateway):
         assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
-        service.program.signal(signal.SIGSTOP)
+        service.program.freeze()
         try:
             gateway.clear()
             healthy = "cluster.extauthz.membership_healthy"

@@ -143,7 +143,7 @@ def test_killed_or_hung_everything_is_denied_until_it_is_back(tmp_path: Path) ->
 
         # It still holds its connections, and answers nothing.
         gateway.clear()
-        service.program.signal(signal.SIGSTOP)
+        service.program.freeze()
         try:
             hung: dict[str, Response] = each(proxies, lambda one: http1(one.port, COPIES, source=FRONT))
         finally:

@@ -111,6 +111,21 @@ class Program:
         if self.returncode is None:
             self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Have the program stand still until it gets SIGCONT, and return when every thread of it does.
+
+        A signal is only sent: on a busy machine threads run on for some milliseconds, in which one can still answer.
+        """
+        self.signal(signal.SIGSTOP)
+        wait_until(self._stands_still, f"{self._named()} to stand still")
+
+    def _stands_still(self) -> bool:
+        states = []
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+                states.append((thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0])
+        return set(states) <= {"T", "t"}
+
     def kill(self) -> None:
         """End the program and its children at once with SIGKILL, as a crash would, and wait until they are gone."""
         self._end_group()

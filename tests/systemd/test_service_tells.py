@@ -47,7 +47,7 @@ def test_service_that_hangs_feeds_no_watchdog(tmp_path: Path) -> None:
         with running(argv, log=tmp_path / "log", cwd=tmp_path, env=env) as program:
             told(systemd, "READY")
             told(systemd, "WATCHDOG")
-            program.signal(signal.SIGSTOP)
+            program.freeze()
             try:
                 while not systemd.hears_nothing():
                     pass  # what was sent before it was stopped
