@@ -13,14 +13,17 @@ import os
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from extauthz.gateway.keyset import JwksError, Keys, parse_jwks
+from extauthz.gateway.keyset import JwksError, Keys, PublicKey, parse_jwks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+Key = TypeVar("Key")
 
 REFRESH_SECONDS: Final = 60.0
 """How often the source is read where nothing asks for it."""
@@ -43,7 +46,7 @@ the source is slow; who comes when so many wait already is refused at once."""
 
 _POLL_SECONDS: Final = 0.01
 
-_caches: weakref.WeakSet[KeyCache] = weakref.WeakSet()
+_caches: weakref.WeakSet[RefreshedKeys[Any]] = weakref.WeakSet()
 _log = logging.getLogger("extauthz.gateway")
 
 
@@ -84,29 +87,27 @@ class FixedKeys:
         """Do nothing."""
 
 
-class KeyCache:
-    """The last good keys of a source."""
+class RefreshedKeys(ABC, Generic[Key]):
+    """The last good keys of a source, whatever kind of keys these are."""
 
-    def __init__(
-        self, fetch: Callable[[], bytes], times: Times | None = None, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, times: Times | None = None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Prepare the cache; the source is read when keys are first asked for.
 
         Args:
-            fetch: Reads the source; raises `JwksError`.
             times: The limits.
             monotonic: Seconds of a clock that never goes back.
         """
-        self._fetch = fetch
         self._times = times or Times()
         self._monotonic = monotonic
-        self._keys: Keys | None = None
+        self._keys: Mapping[str, Key] | None = None
         self._read_well = -math.inf
         self._asked = -math.inf
         self.fault: str | None = None
         """Why the last read failed; None where it was good."""
         self.reads = 0
         """How often the source was read, well or not."""
+        self.failures = 0
+        """How many of these reads failed."""
         self.reset()
         _caches.add(self)
 
@@ -118,11 +119,24 @@ class KeyCache:
         self._thread: threading.Thread | None = None
         self._waiting = 0
 
-    def current(self) -> Keys | None:
+    @abstractmethod
+    def fetch_keys(self) -> Mapping[str, Key]:
+        """Read the source, in the background thread.
+
+        Raises:
+            JwksError: It cannot be read, or what it says is of no use.
+        """
+
+    @property
+    def age(self) -> float:
+        """Seconds since the source was last read well; infinite if it never was."""
+        return self._monotonic() - self._read_well
+
+    def current(self) -> Mapping[str, Key] | None:
         """Return the keys as they are known now, without waiting; None where there are none that may be used."""
         if self._thread is None:
             self._start()
-        if self._monotonic() - self._read_well > self._times.max_stale:
+        if self.age > self._times.max_stale:
             return None
         return self._keys
 
@@ -178,14 +192,14 @@ class KeyCache:
     def read_now(self) -> None:
         """Read the source once. The background thread's own step; never raises."""
         try:
-            keys = parse_jwks(self._fetch())
+            keys = self.fetch_keys()
         except JwksError as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001 (the thread must outlive whatever a source does)
             self._failed(f"unforeseen: {type(error).__name__}")
         else:
             if self.fault is not None:
-                _log.warning("JWKS source is back")
+                self.say_back()
             self._keys, self._read_well, self.fault = keys, self._monotonic(), None
         with self._read:
             self.reads += 1
@@ -193,9 +207,18 @@ class KeyCache:
             self._read.notify_all()
 
     def _failed(self, fault: str) -> None:
+        self.failures += 1
         if fault != self.fault:
-            _log.warning("JWKS source: %s; %s", fault, "the last good keys are kept" if self._keys else "no keys yet")
+            self.say_failed(fault, kept=bool(self._keys))
         self.fault = fault
+
+    def say_failed(self, fault: str, *, kept: bool) -> None:
+        """Log that the source cannot be read, once for each cause."""
+        _log.warning("JWKS source: %s; %s", fault, "the last good keys are kept" if kept else "no keys yet")
+
+    def say_back(self) -> None:
+        """Log that the source can be read again."""
+        _log.warning("JWKS source is back")
 
     def close(self) -> None:
         """End the background thread, at once or after the fetch that it is at."""
@@ -219,7 +242,30 @@ class KeyCache:
             self._thread = thread
 
 
-def _keep_fresh(cache: weakref.ref[KeyCache], wake: threading.Event, closed: threading.Event, times: Times) -> None:
+class KeyCache(RefreshedKeys[PublicKey]):
+    """The last good keys for stamps."""
+
+    def __init__(
+        self, fetch: Callable[[], bytes], times: Times | None = None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Prepare the cache.
+
+        Args:
+            fetch: Reads the source; raises `JwksError`.
+            times: As in `RefreshedKeys`.
+            monotonic: As in `RefreshedKeys`.
+        """
+        super().__init__(times, monotonic=monotonic)
+        self._fetch = fetch
+
+    def fetch_keys(self) -> Keys:
+        """Read the source."""
+        return parse_jwks(self._fetch())
+
+
+def _keep_fresh(
+    cache: weakref.ref[RefreshedKeys[Any]], wake: threading.Event, closed: threading.Event, times: Times
+) -> None:
     # By a weak reference, so that a verifier that nobody holds any more takes its thread along.
     pause = 0.0
     while True:
