@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from extauthz.authorizer import Snapshot
 from extauthz.config.compile import compile_policy
 from extauthz.config.faults import Fault
@@ -21,6 +19,7 @@ from extauthz.core.text import fold, trim
 from extauthz.doors import envoy_native
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.token_file import TokenFile, TokenFileError
+from extauthz.logs import get_logger
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
@@ -28,7 +27,7 @@ from extauthz.stamp.signer import Signatures, Stamper
 from extauthz.telemetry.decision_log import NONE, STDOUT, DecisionLogSettings
 from extauthz.wire.answer import AnswerBuilder
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # Of a version: enough to tell two configurations apart, and short enough for a log line.
 VERSION_CHARACTERS: Final = 12

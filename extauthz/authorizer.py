@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Final, NamedTuple, Protocol
 
-import structlog
-
 from extauthz.core import reasons
 from extauthz.core.decide import decide, refuse_unreadable
 from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
+from extauthz.logs import get_logger
 from extauthz.wire import envoy, forward_auth
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 
 # What a gRPC door serves: a CheckRequest's bytes in, a CheckResponse's out.

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final, Self
 
-import structlog
+from extauthz.logs import get_logger
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # systemd reads at once; where it does not, nobody waits for it.
 SEND_SECONDS: Final = 1.0

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import Loaded
 from extauthz.config.schema import GatewayModel, Model, Settings
+from extauthz.logs import get_logger
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # What a running process cannot change: it names them, and goes on with what it started with.
 WANT_RESTART: Final = (

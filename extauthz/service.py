@@ -13,8 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-import structlog
-
 from extauthz import __version__
 from extauthz.assembly import (
     AssemblyError,
@@ -35,6 +33,7 @@ from extauthz.doors.envoy_grpc import GrpcDoor
 from extauthz.doors.envoy_native import NativeDoor
 from extauthz.doors.grpc_shared import GrpcDoorSettings, GrpcServer
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
+from extauthz.logs import get_logger
 from extauthz.metrics import Metrics
 from extauthz.notify import Notifier
 from extauthz.reload import RefusedError, Reloader
@@ -49,7 +48,7 @@ from extauthz.telemetry.recent import Recent
 from extauthz.telemetry.telemetry import Telemetry
 from extauthz.view import View
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # How often configuration and keys are looked at: well below the time for which a new key is only published.
 LOOK_SECONDS: Final = 1.0

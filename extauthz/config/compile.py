@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import structlog
-
 from extauthz.config.load import Loaded
 from extauthz.config.schema import GatewayModel, Settings
 from extauthz.config.values import UNIX
@@ -13,8 +11,9 @@ from extauthz.core.origin import parse_configured_origin
 from extauthz.core.policy import Callers, Gateway, Policy, Required
 from extauthz.core.rulesets import RULESETS
 from extauthz.core.text import fold, trim
+from extauthz.logs import get_logger
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 
 def own_addresses() -> frozenset[Address] | None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
-import structlog
-
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors.admin_guard import Guard, Headers, answer, raw_answer
@@ -20,9 +18,10 @@ from extauthz.doors.http_bodies import BodyProtocol
 from extauthz.doors.http_limits import Limits
 from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.doors.token_file import TokenFile
+from extauthz.logs import get_logger
 from extauthz.wire.forward_auth import HttpAnswer
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # Connections at once: some browsers, a scraper or two, probes. A quarter of them is for other hosts than this one.
 MOST_CONNECTIONS: Final = 128

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-import structlog
 
-_log: Final = structlog.get_logger()
+from extauthz.logs import get_logger
+
+_log: Final = get_logger(__name__)
 
 
 class CertificateError(Exception):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
-import structlog
 
 from extauthz.authorizer import TracedCheckFunction
 from extauthz.config.values import Endpoint
@@ -20,6 +19,7 @@ from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, u
 from extauthz.doors.grpc_shared import METHOD, GrpcDoorSettings, parse_peer, trace_of
 from extauthz.doors.native_health import CHECK_PATH, MOST_WATCHERS, WATCH_PATH, NativeHealth
 from extauthz.doors.native_memory import MemoryGuard
+from extauthz.logs import get_logger
 from extauthz.wire.reflected import SERVICE
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pygrpc_native import NativeGrpcFront
     from pygrpc_native._native import CallDetails, DetailedEvent
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 _PACKAGE: Final = "pygrpc_native"
 NOT_INSTALLED: Final = "`native` is not installed here: pip install 'extauthz[native]', or use `grpcio`"

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from extauthz.core.address import Address, parse_address
 from extauthz.core.request import Caller
+from extauthz.logs import get_logger
 from extauthz.wire.forward_auth import HttpAnswer
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # The request line and all headers of one request, in bytes; Envoy takes 60 KiB from a client, nginx 32 KiB.
 HEAD_BYTES: Final = 131_072

@@ -6,9 +6,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
-import structlog
+from extauthz.logs import get_logger
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # Long enough that it cannot be guessed over a network, however often one may try.
 SHORTEST_TOKEN_CHARACTERS: Final = 16

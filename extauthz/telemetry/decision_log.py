@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
-import structlog
-
 from extauthz.core.decision import Allow, Shadowed
 from extauthz.core.explain import explain
 from extauthz.core.steps import ALLOWED_USER
 from extauthz.core.text import fold, trim
+from extauthz.logs import get_logger
 from extauthz.telemetry.lines import WEIGHED, LineMaker, encode
 from extauthz.telemetry.output import Output, open_output, open_stdout
 from extauthz.telemetry.record import Record
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 STDOUT: Final = "stdout"
 NONE: Final = "none"

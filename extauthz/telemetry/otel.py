@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-import structlog
-
+from extauthz.logs import get_logger
 from extauthz.telemetry.metric import Measure
 from extauthz.telemetry.record import Record
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 SERVICE_NAME: Final = "extauthz"
 INSTALL: Final = "pip install 'extauthz[otel]'"

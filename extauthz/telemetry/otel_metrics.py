@@ -10,17 +10,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
-import structlog
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import export as otlp
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from extauthz.logs import get_logger
 from extauthz.telemetry.metric import Measure, Metric, Point, Reading
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import BUCKETS_NS, Histogram
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 INTERVAL_VARIABLE: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 DEFAULT_INTERVAL_MS: Final = 60_000

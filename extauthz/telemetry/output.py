@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Final, Protocol
 
-import structlog
+from extauthz.logs import get_logger
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # So many bytes arrive at a pipe in one piece, whoever else writes to it (POSIX, PIPE_BUF); Linux: 4096.
 PIPE_BYTES: Final = select.PIPE_BUF

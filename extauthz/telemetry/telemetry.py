@@ -10,15 +10,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-import structlog
-
 from extauthz.core.decision import Decision
 from extauthz.core.policy import Policy
 from extauthz.core.request import Request
+from extauthz.logs import get_logger
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Tally
 
-_log: Final = structlog.get_logger()
+_log: Final = get_logger(__name__)
 
 # Decisions that wait to be handed on or are, and the memory of the requests they hold; more are dropped and counted.
 MOST_WAITING: Final = 8192
