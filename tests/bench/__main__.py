@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-import structlog
 from rich.console import Console
 
 from bench import doors, envoy, growth, http_doors, inprocess, page, plots, processes, startup, tables
@@ -61,8 +60,6 @@ def main(plan: str, only: list[str], output: Path, write_docs: bool) -> None:
     with the least and the most. Exit status 0: measured, whatever the figures. 1: something could not be measured.
     """
     output.mkdir(parents=True, exist_ok=True)
-    # What is measured in this process says the same as the service, and none of it is a figure.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if write_docs:
         _write_docs(output)
         return

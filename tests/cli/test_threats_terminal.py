@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from cases.build import PAIRS, gateway, load_gateways, request_of, text_of
 from explaining.logged import changed, log_line
 from extauthz.cli import main
-from extauthz.logs import configure_logs
+from extauthz.logs import get_logger
 from gateway.forge import Forge
 from probe.rogue_server import says, serving
+from support.logs import configured_logs
 
 # Sets the title, clears the screen, goes back over what was written, does so by C1, turns the direction of reading
 # round, and ends a line in three more ways.
@@ -290,14 +290,13 @@ def logged(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: request.param)
     monkeypatch.setattr("sys.stderr", stream)
-    configure_logs()
-    yield stream
-    structlog.reset_defaults()
+    with configured_logs():
+        yield stream
 
 
 @pytest.mark.parametrize("logged", [True, False], ids=["terminal", "json"], indirect=True)
 def test_terminal_escapes_in_the_services_own_log(logged: io.StringIO) -> None:
-    log = structlog.get_logger()
+    log = get_logger("extauthz.service")
     log.warning("stamp keys", note=f"keys/{HOSTILE}: not a key file", faults=[HOSTILE])
     log.error("a request could not be decided", exc_info=ValueError(HOSTILE))
     assert "not a key file" in logged.getvalue()

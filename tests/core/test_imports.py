@@ -28,19 +28,19 @@ LAYERS: dict[str, set[str]] = {
     "stamp": set(),
     "gateway": {"stamp"},
     "proxies": {"core", "config"},
-    "config": {"core", "printable", "stamp"},
+    "config": {"core", "logs", "printable", "stamp"},
     "openclaw": set(),
     "migrate": {"core", "config", "printable", "proxies", "openclaw"},
     "audit": {"core", "config", "stamp", "openclaw"},
     "probe": {"proxies", "gateway"},
     "logs": {"printable"},
-    "notify": set(),
+    "notify": {"logs"},
     "explaining": {"core", "wire"},
-    "authorizer": {"core", "wire"},
-    "telemetry": {"core", "wire"},
-    "doors": {"core", "wire", "config", "stamp", "authorizer"},
-    "assembly": {"core", "wire", "config", "stamp", "doors", "authorizer", "telemetry"},
-    "reload": {"config"},
+    "authorizer": {"core", "logs", "wire"},
+    "telemetry": {"core", "logs", "wire"},
+    "doors": {"core", "logs", "wire", "config", "stamp", "authorizer"},
+    "assembly": {"core", "logs", "wire", "config", "stamp", "doors", "authorizer", "telemetry"},
+    "reload": {"config", "logs"},
     "view": {"authorizer", "reload", "stamp", "telemetry"},
     "metrics": {"core", "wire", "telemetry", "view"},
     "console": {"core", "config", "audit", "explaining", "telemetry", "view", "doors"},
@@ -54,7 +54,7 @@ ABOVE = {"cli", "demo"}
 # Foreign packages that a part must not know: what would tie the decision, the bytes or a Gateway to a server.
 FOREIGN = {
     "core": None,  # none at all
-    "wire": {"grpc", "pydantic", "yaml", "click", "structlog", "uvicorn"},
+    "wire": {"grpc", "pydantic", "yaml", "click", "uvicorn"},
     "config": {"grpc", "google", "click", "uvicorn"},
     "stamp": {"grpc", "google", "pydantic", "click", "uvicorn"},
     "gateway": {"grpc", "google", "pydantic", "yaml", "click"},
@@ -167,7 +167,7 @@ def test_gateway_does_not_load_the_service() -> None:
         if _part(path) == "gateway"
     ]
     assert modules
-    assert not {"grpc", "google", "pydantic", "yaml", "click", "structlog"} & _loaded_by(", ".join(modules))
+    assert not {"grpc", "google", "pydantic", "yaml", "click"} & _loaded_by(", ".join(modules))
 
 
 def test_help_is_quick_because_commands_are_loaded_when_called() -> None:

@@ -16,7 +16,6 @@ FOREIGN = {
     "rich",
     "click",
     "yaml",
-    "structlog",
     "prometheus_client",
 }
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from cases.build import PAIRS, gateway
 from extauthz.telemetry import decision_log
@@ -25,6 +24,7 @@ from extauthz.telemetry.decision_log import (
 )
 from extauthz.telemetry.output import OutputError
 from extauthz.telemetry.record import Record
+from support.logs import captured_logs
 from telemetry.looking import Asking
 
 IDS = [f"{number:020x}" for number in range(2000)]
@@ -255,7 +255,7 @@ def test_end_does_not_wait_for_a_reader_for_ever(
     tmp_path: Path, allowed: Record, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(decision_log, "CLOSE_SECONDS", 0.1)
-    with _pipe(tmp_path / "fifo"), structlog.testing.capture_logs() as said:
+    with _pipe(tmp_path / "fifo"), captured_logs() as said:
         log = _log(tmp_path / "fifo", clock)
         log.take(_numbered(allowed, range(1000)))
         log.close()
@@ -268,7 +268,7 @@ def test_reader_that_went_is_said_once_and_one_that_came_back_gets_what_waited(
     tmp_path: Path, allowed: Record, clock: Clock
 ) -> None:
     path = tmp_path / "fifo"
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         with _pipe(path):
             log = _log(path, clock)
         for number in range(5):
@@ -290,7 +290,7 @@ def test_full_device_is_told_and_costs_no_more_memory_than_said(
     allowed: Record, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(decision_log, "MOST_WAITING_BYTES", 10_000)
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         log = _log(Path("/dev/full"), clock)
         for _ in range(100):
             log.take([allowed])
@@ -310,7 +310,7 @@ def test_file_of_which_the_disk_has_room_for_a_part_only_has_no_torn_line(
     log = _log(path, clock)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-        with structlog.testing.capture_logs() as said:
+        with captured_logs() as said:
             for number in range(10):
                 log.take(_numbered(allowed, [number]))
                 clock.now += decision_log.RETRY_SECONDS
@@ -330,7 +330,7 @@ def test_decision_that_cannot_be_told_costs_no_other_its_line(tmp_path: Path, al
     path = tmp_path / "log"
     log = _log(path)
     odd = allowed._replace(time_ns="no time")  # type: ignore[arg-type]
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         log.take([allowed, odd, odd, allowed])
     log.close()
     assert (log.written, log.failed) == (2, 2)
@@ -405,7 +405,7 @@ def test_folder_that_cannot_be_changed_stops_the_rotation_and_not_the_log(
     path = tmp_path / "log"
     log = _log(path, clock, rotate_bytes=1000)
     (tmp_path / "log.1").mkdir()  # a file cannot take the place of a folder
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         for number in range(6):
             log.take(_numbered(allowed, [number]))
     log.close()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from cases.build import GATEWAY, PAIRS, authorizer_of, policy_of, request_of
 from cases.messages import check_request, read
@@ -21,6 +20,7 @@ from extauthz.telemetry.otel import wanted
 from extauthz.telemetry.otel_metrics import otlp_name, otlp_unit
 from extauthz.telemetry.otel_spans import attributes_of, trace_headers
 from extauthz.telemetry.record import Record
+from support.logs import captured_logs
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -83,7 +83,7 @@ def test_missing_extra_is_an_error_that_names_the_cure_and_no_reason_not_to_serv
 @pytest.fixture
 def relayed() -> Iterator[list[Any]]:
     """Have the log of OpenTelemetry passed on, and return what was."""
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         otel._take_over_log()
         logger = logging.getLogger("opentelemetry")
         (handler,) = [one for one in logger.handlers if isinstance(one, otel._Relay)]

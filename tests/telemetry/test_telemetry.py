@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import structlog
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
@@ -15,6 +14,7 @@ from extauthz.telemetry import telemetry
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.telemetry import Sink, Telemetry
 from extauthz.wire.pb import check_pb2 as pb
+from support.logs import captured_logs
 from support.process import wait_until
 from telemetry.looking import Asking
 
@@ -76,7 +76,7 @@ def test_one_who_fails_takes_nothing_from_the_others_and_is_said_once(record: Re
             raise RuntimeError("no room")
 
     good = Keeping()
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         looking = _started(Keeping(fail), good)
         ids: list[str] = []
         for batch in range(5):
@@ -109,7 +109,7 @@ def test_end_waits_for_nobody_for_ever_and_says_what_was_lost(record: Record, mo
     slow = Keeping(lambda records: None if not records else (going.wait(), None)[1])
     looking = _started(slow)
     _tell(looking, record, 100)
-    with structlog.testing.capture_logs() as said:
+    with captured_logs() as said:
         looking.close()
     assert (looking.dropped, said[0]["decisions"]) == (100, 100)
     _tell(looking, record, 5)

@@ -1,5 +1,6 @@
 """Whatever is thrown at the bytes, or breaks inside: the answer is a denial, and the log does not tell what it saw."""
 
+import io
 import os
 import pty
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from cases.generated import bounded, examples
 from cases.messages import FORMS, check_request, read
 from cases.oracle import decide as oracle
 from extauthz.wire.pb import check_pb2 as pb
+from support.logs import captured_logs, configured_logs
 
 # A narrow terminal would break the lines that are looked for.
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "1000", "NO_COLOR": "1"}
@@ -30,7 +31,7 @@ ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "1000", 
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
 def test_failure_inside_is_a_denial_and_no_error_that_a_proxy_may_pass(error: Exception, mode: str) -> None:
     authorizer = authorizer_of({"g": gateway(mode=mode)}, FailingStamper(error))
-    with structlog.testing.capture_logs() as logs:
+    with captured_logs() as logs:
         outcome = read(authorizer.check(check_request(PAIRS), LOOPBACK))
     assert outcome.told == "deny:internal_error"
     assert outcome.status == 403
@@ -52,23 +53,26 @@ class _OddStamper(CountingStamper):
 @pytest.mark.parametrize("value", ["", "a\r\nx-authz-user: eve", "a\0", "\x7f", "s" * 16_385, "ü" * 8_193])
 def test_value_that_no_header_can_carry_is_never_sent(value: str) -> None:
     authorizer = authorizer_of({"g": gateway()}, _OddStamper(value))
-    with structlog.testing.capture_logs():
+    with captured_logs():
         response = authorizer.check(check_request(PAIRS), LOOPBACK)
     assert read(response).told == "deny:internal_error"
     assert value == "" or value.encode() not in response
 
 
-def test_log_that_cannot_be_written_leaves_nobody_without_an_answer() -> None:
-    def broken(*_arguments: Any) -> Any:
+def test_log_that_cannot_be_written_leaves_nobody_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def broken(text: str) -> Any:
+        tried.append(text)
         raise OSError(28, "no space left")
 
-    before = structlog.get_config()
-    structlog.configure(processors=[broken], cache_logger_on_first_use=False)
-    try:
-        authorizer = authorizer_of({"g": gateway()}, FailingStamper(RuntimeError()))
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "write", broken)
+    monkeypatch.setattr("sys.stderr", stream)
+    authorizer = authorizer_of({"g": gateway()}, FailingStamper(RuntimeError()))
+    with configured_logs():
         assert read(authorizer.check(check_request(PAIRS), LOOPBACK)).told == "deny:internal_error"
-    finally:
-        structlog.configure(**before)
+    assert tried
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["json", "terminal"])
