@@ -116,7 +116,9 @@ def _show_configured(e: Evaluation) -> str:
 
 
 def _show_proxies(e: Evaluation) -> str:
-    return f"{count(len(e.gateway.trusted_proxies), 'entry')} in trustedProxies"
+    names = some([str(name) for name in e.gateway.peer_names])
+    told = f"; {names}" if names else ""
+    return f"{count(len(e.gateway.trusted_proxies), 'entry')} in trustedProxies{told}"
 
 
 def _show_attributed(e: Evaluation) -> str:
@@ -130,7 +132,8 @@ def _show_attributed(e: Evaluation) -> str:
 
 
 def _show_trusted(e: Evaluation) -> str:
-    return peer_of(e)
+    names = [name.entry for name in e.gateway.peer_names if e.peer in name.addresses]
+    return f"{peer_of(e)}, an address of {some(names)}" if names else peer_of(e)
 
 
 def _show_loopback(e: Evaluation) -> str:

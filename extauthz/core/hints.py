@@ -83,7 +83,8 @@ def _untrusted(e: Evaluation) -> str:
     trusted = e.gateway.trusted_proxies
     nearest = trusted.nearest(e.peer)
     known = f"; {nearest} is" if nearest is not None else f", which has no IPv{e.peer.version} entry"
-    return f"The peer {e.peer} is not in trustedProxies{known}.{_in_between(e)}"
+    names = "".join(f" {name}." for name in e.gateway.peer_names)
+    return f"The peer {e.peer} is not in trustedProxies{known}.{names}{_in_between(e)}"
 
 
 def _in_between(e: Evaluation) -> str:

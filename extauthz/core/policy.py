@@ -80,6 +80,25 @@ class Required:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerName:
+    """One name in `trustedProxies`, and whom it stands for while this policy is in force.
+
+    Attributes:
+        entry: As in the file: dns:traefik.internal.
+        addresses: Its addresses; none while it is not resolved, and then it trusts nobody.
+        note: Since when that is so, or why it has none, for people.
+    """
+
+    entry: str
+    addresses: tuple[Address, ...] = ()
+    note: str = "not resolved"
+
+    def __str__(self) -> str:
+        known = ", ".join(map(str, self.addresses)) or "nobody"
+        return f"{self.entry} stands for {known} ({self.note})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gateway:
     """One gateway's policy. The names are those of the configuration file, where each is explained.
@@ -87,6 +106,8 @@ class Gateway:
     Attributes:
         configured: There is an `auth.trustedProxy` block.
         peer_is_caller: `peer: caller`: the peer is who asks, not the address that the proxy reports.
+        trusted_proxies: All addresses and ranges, those that the names stand for too.
+        peer_names: The names in `trustedProxies`.
         user_header: Folded and trimmed; "" if it is not set.
         local_interfaces: This host's own addresses; None if they could not be read.
         output_headers: The names that an allow sets besides `user_header`, in the file's order.
@@ -104,6 +125,7 @@ class Gateway:
     shadow: bool = False
     configured: bool = True
     trusted_proxies: AddressSet = AddressSet()  # noqa: RUF009 - immutable
+    peer_names: tuple[PeerName, ...] = ()
     allow_loopback: bool = False
     local_interfaces: frozenset[Address] | None = frozenset()
     required_headers: tuple[Required, ...] = ()
@@ -179,6 +201,15 @@ class Policy:
         self._by_suffix: Final = by_suffix
         only = next(iter(self.gateways.values())) if len(self.gateways) == 1 else None
         self._only: Final = only if only is not None and not only.hosts else None
+
+    def replaced(self, gateways: Mapping[str, Gateway]) -> "Policy":
+        """Return this policy with other gateways in the place of those with the same id and the same hosts."""
+        return Policy(
+            (gateways.get(name, gateway) for name, gateway in self.gateways.items()),
+            callers=self.callers,
+            most_headers=self.most_headers,
+            longest_header_bytes=self.longest_header_bytes,
+        )
 
     def select(self, named: str | None, host: str) -> Gateway | None:
         """Return the gateway that a request belongs to, or None: then it belongs to none and is denied.
