@@ -172,7 +172,10 @@ class Metrics:
         yield _one(RESTART_PENDING, len(status.waiting))
         yield _one(CONFIG_INFO, 1, snapshot.version)
         yield _one(GATEWAYS, len(gateways))
-        yield _one(INCOMPLETE, sum(not (gateway.trusted_proxies and gateway.user_header) for gateway in gateways))
+        yield _one(
+            INCOMPLETE,
+            sum(not ((gateway.trusted_proxies or gateway.peer_names) and gateway.user_header) for gateway in gateways),
+        )
         yield _one(SHADOWED, sum(gateway.shadow for gateway in gateways))
 
     def _stamped(self) -> Iterator[Reading]:

@@ -7,10 +7,14 @@ takes what it can use and leaves what has the wrong type to the schema's own fau
 from collections.abc import Iterator
 from typing import Any, Final
 
-from extauthz.config.schema import HeaderNames, Stamp
+from extauthz.config.peer_names import is_name, name_of
+from extauthz.config.schema import Dns, HeaderNames, Stamp
 from extauthz.config.values import UNIX_PREFIX, Endpoint, seconds
 from extauthz.core.text import canonical, fold, trim
 from extauthz.stamp.claims import MAX_LIFETIME_SECONDS
+
+# Each is asked about again and again: so many are a few questions a second.
+MOST_PEER_NAMES: Final = 64
 
 Place = tuple[str | int, ...]
 Found = Iterator[tuple[Place, str]]
@@ -165,6 +169,46 @@ def _durations(data: dict[str, Any]) -> Found:
         yield ("stamp", "reuse"), "must be shorter than stamp.lifetime, or a reused stamp would have expired"
 
 
+# Shortest and longest, in seconds. What is kept outlasts a round of questions that are all answered late.
+_DNS_LIMITS: Final = {"minTtl": (1, 3600), "maxTtl": (1, 3600), "timeout": (0.1, 5), "keep": (10, 86_400)}
+
+
+def _dns(data: dict[str, Any]) -> Found:
+    values: dict[str, float] = {}
+    for key, default in ((str(field.alias), field.default) for field in Dns.model_fields.values()):
+        if key not in _DNS_LIMITS:
+            continue
+        text = _get(data, "dns", key)
+        try:
+            values[key] = seconds(text if isinstance(text, str) else default)
+        except ValueError:
+            continue  # the schema says so
+        shortest, longest = _DNS_LIMITS[key]
+        if not shortest <= values[key] <= longest:
+            yield ("dns", key), f"must be {shortest:g}s to {longest}s"
+    if values.get("minTtl", 0) > values.get("maxTtl", values.get("minTtl", 0)):
+        yield ("dns", "minTtl"), "must not be longer than dns.maxTtl"
+
+
+def _peer_names(data: dict[str, Any]) -> Found:
+    known: set[str] = set()
+    for gateway, value in _gateways(data).items():
+        entries = value.get("trustedProxies")
+        for position, entry in enumerate(entries if isinstance(entries, list) else []):
+            if not isinstance(entry, str) or not is_name(entry):
+                continue
+            try:
+                known.add(name_of(entry))
+            except ValueError:
+                continue  # the schema says so
+            if len(known) > MOST_PEER_NAMES:
+                yield (
+                    ("gateways", gateway, "trustedProxies", position),
+                    f"is one name too many: {MOST_PEER_NAMES} different ones are resolved at most; list a range",
+                )
+                return
+
+
 def _engine(data: dict[str, Any]) -> Found:
     if _get(data, "server", "engine") != "native":
         return
@@ -200,3 +244,5 @@ _CHECKS: Final = (
     _engine,
     _accepted,
 )
+    _dns,
+    _peer_names,

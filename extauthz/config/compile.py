@@ -1,19 +1,26 @@
 """From checked settings to the policy that decides: the only place that knows both."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from extauthz.config.load import Loaded
+from extauthz.config.peer_names import DNS_PREFIX, names_in, static_entries
 from extauthz.config.schema import GatewayModel, Settings
 from extauthz.config.values import UNIX
 from extauthz.core.address import Address, AddressSet, parse_address, parse_entry
 from extauthz.core.origin import parse_configured_origin
-from extauthz.core.policy import Callers, Gateway, Policy, Required
+from extauthz.core.policy import Callers, Gateway, PeerName, Policy, Required
 from extauthz.core.rulesets import RULESETS
 from extauthz.core.text import fold, trim
 from extauthz.logs import get_logger
 
 _log: Final = get_logger(__name__)
+
+# What the names in `trustedProxies` stand for, by name.
+Peers = Mapping[str, PeerName]
+UNRESOLVED: Final[Peers] = MappingProxyType({})
 
 
 def own_addresses() -> frozenset[Address] | None:
@@ -29,8 +36,13 @@ def own_addresses() -> frozenset[Address] | None:
     return frozenset(address for address in found if address is not None)
 
 
-def compile_policy(loaded: Loaded, interfaces: Callable[[], frozenset[Address] | None] = own_addresses) -> Policy:
-    """Compile all gateways of a checked file."""
+def compile_policy(
+    loaded: Loaded,
+    interfaces: Callable[[], frozenset[Address] | None] = own_addresses,
+    *,
+    peers: Peers = UNRESOLVED,
+) -> Policy:
+    """Compile all gateways of a checked file. A name that `peers` does not have trusts nobody."""
     settings = loaded.settings
     own: list[frozenset[Address] | None] = []
 
@@ -42,7 +54,7 @@ def compile_policy(loaded: Loaded, interfaces: Callable[[], frozenset[Address] |
         return own[0]
 
     return Policy(
-        (_gateway(name, gateway, settings, local(gateway)) for name, gateway in settings.gateways.items()),
+        (_gateway(name, gateway, settings, local(gateway), peers) for name, gateway in settings.gateways.items()),
         callers=_callers(settings.callers.addresses, settings.callers.principals),
         most_headers=settings.limits.headers,
         longest_header_bytes=settings.limits.header_bytes,
@@ -59,11 +71,42 @@ def _callers(addresses: list[str] | None, principals: Iterable[str]) -> Callers:
     )
 
 
-def _gateway(name: str, gateway: GatewayModel, settings: Settings, local: frozenset[Address] | None) -> Gateway:
+def follow_peers(loaded: Loaded, policy: Policy, peers: Peers) -> Policy:
+    """Return the policy as it is when the names stand for these addresses; the same one if that changes nothing.
+
+    Args:
+        loaded: What the policy was compiled of.
+        policy: The policy in force.
+        peers: What each name stands for now.
+    """
+    changed = {}
+    for name, gateway in policy.gateways.items():
+        if gateway.peer_names:
+            entries = loaded.settings.gateways[name].trusted_proxies
+            names = _peer_names(entries, peers)
+            if names != gateway.peer_names:
+                trusted = _trusted(entries, names)
+                changed[name] = replace(gateway, trusted_proxies=trusted, peer_names=names)
+    return policy.replaced(changed) if changed else policy
+
+
+def _peer_names(entries: Iterable[str], peers: Peers) -> tuple[PeerName, ...]:
+    return tuple(peers.get(name) or PeerName(entry=DNS_PREFIX + name) for name in names_in(entries))
+
+
+def _trusted(entries: Iterable[str], names: Iterable[PeerName]) -> AddressSet:
+    resolved = dict.fromkeys(address for name in names for address in name.addresses)
+    return AddressSet((*map(parse_entry, static_entries(entries)), *resolved))
+
+
+def _gateway(
+    name: str, gateway: GatewayModel, settings: Settings, local: frozenset[Address] | None, peers: Peers
+) -> Gateway:
     ruleset = RULESETS[gateway.ruleset]
     trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
     origins = gateway.control_ui.allowed_origins
     headers = settings.headers
+    peer_names = _peer_names(gateway.trusted_proxies, peers)
     return Gateway(
         id=name,
         ruleset=ruleset,
@@ -72,7 +115,8 @@ def _gateway(name: str, gateway: GatewayModel, settings: Settings, local: frozen
         peer_is_caller=gateway.peer == "caller",
         shadow=(gateway.mode or settings.mode) == "shadow",
         configured=trusted_proxy is not None,
-        trusted_proxies=AddressSet(map(parse_entry, gateway.trusted_proxies)),
+        trusted_proxies=_trusted(gateway.trusted_proxies, peer_names),
+        peer_names=peer_names,
         allow_loopback=ruleset.allow_loopback
         if trusted_proxy is None or trusted_proxy.allow_loopback is None
         else trusted_proxy.allow_loopback,

@@ -201,6 +201,8 @@ def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
         return "must be a list of users; only [], written out, lets everyone in whom the proxy names"
     if kind == "list_type" and place[:1] == ["listen"]:
         return "must be an address such as 127.0.0.1:9191, or a list of them"
+    if kind == "too_long":
+        return f"must have {context['max_length']} entries at most"
     if kind == "too_short":
         return "must not be empty"
     return _SIMPLE.get(kind, detail["msg"])

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from extauthz.config.values import (
-    AddressEntry,
     AddressOrUnix,
+    DnsServer,
     Duration,
     ExactAddress,
     FileName,
@@ -22,6 +22,8 @@ from extauthz.config.values import (
     ListenAddress,
     OriginEntry,
     Principal,
+    ProxyEntry,
+    RateText,
     RequiredHeader,
     UserHeader,
 )
@@ -167,6 +169,18 @@ class TrustedProxy(Model):
     user_header: UserHeader | None = Field(None, description="The header in which the proxy names the user.")
     required_headers: list[RequiredHeader] = Field([], description="Headers that must be there, in this order.")
     allow_users: list[str] = Field([], description="Exactly these users; [] allows everyone the proxy names.")
+class Dns(Model):
+    """How the names under `trustedProxies` are resolved (docs/peers.md); nothing is, where there are none."""
+
+    servers: list[DnsServer] = Field(
+        [], max_length=3, description="IP addresses of name servers, with `:port`; [] asks those of this host."
+    )
+    min_ttl: Duration = Field("5s", description="A name is asked about again after this at the soonest.")
+    max_ttl: Duration = Field("30s", description="And after this at the latest, whatever its TTL is.")
+    timeout: Duration = Field("2s", description="For one question, with all its tries and servers.")
+    keep: Duration = Field("5m", description="How long the last good answer counts after its TTL, if none comes.")
+
+
     allow_loopback: bool | None = Field(None, description="May the peer be loopback? Default: by the ruleset.")
     allow_comma_in_user: bool = Field(
         False, description="Users may have commas in their names, where the wire form proves a single header."
@@ -201,7 +215,9 @@ class GatewayModel(Model):
         "standard", description="Which steps are asked (docs/reasons.md)."
     )
     mode: Mode | None = Field(None, description="Default: as the service's.")
-    trusted_proxies: list[AddressEntry] = Field([], description="Addresses and ranges of the identity-aware proxy.")
+    trusted_proxies: list[ProxyEntry] = Field(
+        [], description="Addresses and ranges of the identity-aware proxy, or `dns:NAME`: docs/peers.md."
+    )
     allow_real_ip_fallback: bool = Field(
         False, description="Take the client from X-Real-IP where X-Forwarded-For names none (openclaw-2026.9)."
     )
@@ -230,3 +246,4 @@ class Settings(Model):
     gateways: dict[GatewayId, GatewayModel] = Field(
         min_length=1, description="By id: a DNS label, which the proxy's configuration names."
     )
+    dns: Dns = Dns()

@@ -8,6 +8,7 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from extauthz.config.peer_names import check_proxy_entry, check_server, refuse_name
 from extauthz.core.address import parse_address, parse_entry
 from extauthz.core.origin import parse_configured_origin
 from extauthz.core.text import fold, has_control, trim
@@ -79,19 +80,18 @@ def _check_required_header(name: str) -> str:
     return name
 
 
-def _check_address_entry(entry: str) -> str:
-    parse_entry(entry)
-    return entry
-
-
 def _check_address_or_unix(entry: str) -> str:
-    return entry if entry == UNIX else _check_address_entry(entry)
+    if entry != UNIX:
+        refuse_name(entry)
+        parse_entry(entry)
+    return entry
 
 
 def _check_address(entry: str) -> str:
     if parse_address(entry) is None:
         raise ValueError(f"{entry!r} is no IP address: write one address, without a prefix length, or use `auto`")
     return entry
+    refuse_name(entry)
 
 
 def _check_origin(entry: str) -> str:
@@ -212,7 +212,8 @@ def _check_endpoint(text: str) -> str:
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
 UserHeader = Annotated[str, AfterValidator(_check_user_header)]
 RequiredHeader = Annotated[str, AfterValidator(_check_required_header)]
-AddressEntry = Annotated[str, AfterValidator(_check_address_entry)]
+ProxyEntry = Annotated[str, AfterValidator(check_proxy_entry)]
+DnsServer = Annotated[str, AfterValidator(check_server)]
 AddressOrUnix = Annotated[str, AfterValidator(_check_address_or_unix)]
 ExactAddress = Annotated[str, AfterValidator(_check_address)]
 OriginEntry = Annotated[str, AfterValidator(_check_origin)]

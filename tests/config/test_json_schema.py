@@ -14,7 +14,18 @@ from extauthz.cli import main
 
 KEYWORDS = {
     *("$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum", "items"),
-    *("maxLength", "maximum", "minItems", "minLength", "minProperties", "minimum", "pattern", "properties", "required"),
+    *(
+        "maxLength",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "pattern",
+        "properties",
+        "required",
+    ),
     *("propertyNames", "title", "type"),
 }
 TYPES: dict[str, Any] = {
@@ -71,6 +82,8 @@ def _faults(value: Any, schema: Any, root: Any, path: str = "") -> Iterator[str]
         schema.get(key, 0) for key in ("minLength", "minItems", "minProperties")
     ):
         yield f"{path}: too short"
+    if isinstance(value, list) and len(value) > schema.get("maxItems", len(value)):
+        yield f"{path}: too long"
     if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         yield f"{path}: out of bounds"
     if isinstance(value, list):

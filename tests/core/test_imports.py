@@ -29,6 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "gateway": {"stamp"},
     "proxies": {"core", "config"},
     "config": {"core", "logs", "printable", "stamp"},
+    "peers": {"core", "config", "logs"},
     "openclaw": set(),
     "migrate": {"core", "config", "printable", "proxies", "openclaw"},
     "audit": {"core", "config", "stamp", "openclaw"},
