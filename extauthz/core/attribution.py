@@ -33,24 +33,25 @@ def has_tailscale_evidence(headers: Headers) -> bool:
     return _TAILSCALE_PREFIX in headers.together and not _TAILSCALE.isdisjoint(headers.names)
 
 
-def client_address(
-    peer: Address, trusted: AddressSet, *, forwarded_for: str | None, real_ip: str | None
+def client_behind(
+    proxy: Address, trusted: AddressSet, *, forwarded_for: str | None, real_ip: str | None
 ) -> Address | None:
-    """Return the client's address, or None if the trusted peer names none.
+    """Return the address of the client that a trusted proxy names, or None if it names none.
+
+    An untrusted peer is the client itself, and nobody is asked about it.
 
     Args:
-        peer: An untrusted peer is the client itself.
-        trusted: The gateway's trusted proxies; these and loopback are passed over in the chain.
+        proxy: The trusted proxy. Its own address is passed over in the chain, also where it is trusted by its
+            certificate alone: whoever asks may have added it there.
+        trusted: The gateway's trusted addresses; these and loopback are passed over in the chain.
         forwarded_for: The value of X-Forwarded-For; read from the right, which the nearest proxy wrote.
         real_ip: The value of X-Real-IP where the gateway falls back to it, else None. It is what it is: a
             trusted or loopback address in it is returned.
     """
-    if peer not in trusted:
-        return peer
     if forwarded_for:
         for entry in reversed(forwarded_for.split(",")):
             hop = _hop(entry)
-            if hop is not None and not hop.loopback and hop not in trusted:
+            if hop is not None and not hop.loopback and hop not in trusted and hop != proxy:
                 return hop
     return _hop(real_ip) if real_ip else None
 

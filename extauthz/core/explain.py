@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from extauthz.core import steps
+from extauthz.core.assertion import Refused
 from extauthz.core.attribution import has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.decide import decide
 from extauthz.core.decision import Allow, Decision, Shadowed
@@ -17,7 +18,7 @@ from extauthz.core.reasons import Reason
 from extauthz.core.request import Request
 from extauthz.core.steps import Evaluation, Step
 from extauthz.core.text import is_blank
-from extauthz.core.wording import count, peer_of, quote, some, value_of
+from extauthz.core.wording import count, peer_of, plain, principal_of, quote, some, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,27 @@ def _show_attributed(e: Evaluation) -> str:
 
 def _show_trusted(e: Evaluation) -> str:
     names = [name.entry for name in e.gateway.peer_names if e.peer in name.addresses]
-    return f"{peer_of(e)}, an address of {some(names)}" if names else peer_of(e)
+    told = f"{peer_of(e)}, an address of {some(names)}" if names else peer_of(e)
+    gateway = e.gateway
+    if gateway.trusted_principals is None or e.peer is None or e.peer in gateway.trusted_proxies:
+        return told
+    if not gateway.require_all and (e.request.principal or not gateway.trusted_proxies):
+        return f"{told}, which is not in trustedProxies: its principal decides"
+    return f"{told}, which is not in trustedProxies"
+
+
+def _show_trusted_principal(e: Evaluation) -> str:
+    gateway, principals = e.gateway, e.gateway.trusted_principals
+    if principals is None:
+        return "trustedPrincipals is empty, so that the address alone decides"
+    entry = principals.match(e.request.principal)
+    if entry is not None:
+        by = "which trustedPrincipals has" if entry == e.request.principal else f"which {quote(entry)} matches"
+        return f"{principal_of(e)}, {by}"
+    told = f"{principal_of(e)}, and is not in trustedPrincipals" if e.request.principal else principal_of(e)
+    if gateway.require_all or e.peer is None or e.peer not in gateway.trusted_proxies:
+        return told
+    return f"{told}; the address is trusted, and `require` is any"
 
 
 def _show_loopback(e: Evaluation) -> str:
@@ -158,14 +179,30 @@ def _show_required(e: Evaluation) -> str:
 
 
 def _show_user(e: Evaluation) -> str:
-    return value_of(e, e.gateway.user_header) if e.gateway.user_header else "userHeader is not set"
+    if e.gateway.user_header:
+        return value_of(e, e.gateway.user_header)
+    return "userHeader is not set" + ("; the assertion names the user" if e.gateway.assertion is not None else "")
 
 
 def _show_unambiguous(e: Evaluation) -> str:
     header = e.gateway.user_header
+    if not header:
+        return "userHeader is not set; the assertion names the user"
     times = "more than once" if header in e.headers.repeated else "once" if e.headers.exact else "once or joined"
     comma = "holds a comma" if "," in e.values[header] else "holds no comma"
     return f"{header} came {times} and {comma}"
+
+
+def _show_asserted(e: Evaluation) -> str:
+    # Of the token itself nothing is shown, and not of its parts: whoever has it can be its user.
+    assertion, verdict = e.gateway.assertion, getattr(e, "verdict", None)
+    if assertion is None:
+        return "no assertion is wanted"
+    if verdict is None:
+        return f"no token in {assertion.header}"
+    if isinstance(verdict, Refused):
+        return f"the token in {assertion.header} is not believed: {verdict.detail}"
+    return f"{assertion.verifier.describe(verdict)}; its {plain(assertion.user_claim)} is {quote(verdict.user)}"
 
 
 def _show_allowed_user(e: Evaluation) -> str:
@@ -200,11 +237,13 @@ _SHOW: Final[dict[Step, Callable[[Evaluation], str]]] = {
     steps.PROXIES: _show_proxies,
     steps.ATTRIBUTED: _show_attributed,
     steps.TRUSTED: _show_trusted,
+    steps.TRUSTED_PRINCIPAL: _show_trusted_principal,
     steps.LOOPBACK: _show_loopback,
     steps.LOCAL_INTERFACE: _show_local_interface,
     steps.REQUIRED: _show_required,
     steps.USER: _show_user,
     steps.UNAMBIGUOUS: _show_unambiguous,
+    steps.ASSERTED: _show_asserted,
     steps.ALLOWED_USER: _show_allowed_user,
     steps.REAL_PROXY: _show_real_proxy,
     steps.ORIGIN: _show_origin,

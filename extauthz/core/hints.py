@@ -9,9 +9,11 @@ from typing import Final
 
 from extauthz.core import steps
 from extauthz.core.address import parse_address
+from extauthz.core.assertion import AUTHORIZATION, Refused
 from extauthz.core.attribution import has_forwarded_evidence
 from extauthz.core.nearest import nearest_text
 from extauthz.core.origin import host_name
+from extauthz.core.principals import is_plain
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Headers
 from extauthz.core.steps import Evaluation, Step
@@ -79,12 +81,41 @@ def _alias(e: Evaluation) -> str:
 
 def _untrusted(e: Evaluation) -> str:
     if e.peer is None:
-        return f"{peer_of(e).capitalize()}: that is in no range."
+        wanted = " A trusted principal does not make up for that." if e.gateway.trusted_principals is not None else ""
+        return f"{peer_of(e).capitalize()}: that is in no range.{wanted}"
     trusted = e.gateway.trusted_proxies
     nearest = trusted.nearest(e.peer)
     known = f"; {nearest} is" if nearest is not None else f", which has no IPv{e.peer.version} entry"
     names = "".join(f" {name}." for name in e.gateway.peer_names)
-    return f"The peer {e.peer} is not in trustedProxies{known}.{names}{_in_between(e)}"
+    return f"The peer {e.peer} is not in trustedProxies{known}.{names}{_beside(e)}{_in_between(e)}"
+
+
+def _beside(e: Evaluation) -> str:
+    """Say what a principal could do, or cannot, where the gateway trusts these too."""
+    if e.gateway.trusted_principals is None:
+        return ""
+    if e.gateway.require_all:
+        return " `require: all` wants its address there, whatever its principal."
+    return " It has no principal either, which could be in trustedPrincipals."
+
+
+def _untrusted_principal(e: Evaluation) -> str:
+    principal, principals, proxies = e.request.principal, e.gateway.trusted_principals, e.gateway.trusted_proxies
+    if principals is None:
+        return ""
+    listed = e.peer is not None and e.peer in proxies
+    address = f" The peer {e.peer} is not in trustedProxies either." if proxies and not listed else ""
+    if not principal:
+        return f"The proxy tells of no client certificate; over HTTP none can.{address}"
+    seen = f"The principal seen is {quote(principal)}"
+    if not is_plain(principal):
+        return f"{seen}: that is no name of an honest certificate, and never trusted.{address}"
+    near = nearest_text(principal, frozenset(principals.entries))
+    if near is not None:
+        return f"{seen}; trustedPrincipals has {quote(near.text)}, which differs in {near.differs}.{address}"
+    nearest = principals.nearest(principal)
+    known = f"; nearest to it in trustedPrincipals is {quote(nearest)}" if nearest is not None else ""
+    return f"{seen}{known}.{address}"
 
 
 def _in_between(e: Evaluation) -> str:
@@ -101,8 +132,8 @@ def _in_between(e: Evaluation) -> str:
 
 
 def _unattributed(e: Evaluation) -> str:
-    if e.peer is None or e.peer not in e.gateway.trusted_proxies:
-        return _untrusted(e)
+    if not steps.is_trusted_proxy(e):
+        return _untrusted(e) if steps.TRUSTED.check(e) is not None else _untrusted_principal(e)
     if not has_forwarded_evidence(e.headers):
         return f"The peer {e.peer} sent no forwarded header at all."
     if "x-forwarded-for" not in e.values:
@@ -147,6 +178,27 @@ def _ambiguous(e: Evaluation) -> str:
     return f"{quote(header)} holds a comma."
 
 
+def _asserted(e: Evaluation) -> str:
+    assertion, verdict = e.gateway.assertion, getattr(e, "verdict", None)
+    if assertion is None:
+        return ""
+    if verdict is None:
+        return _not_shown(assertion.header, e)
+    if isinstance(verdict, Refused):
+        return f"The token in {quote(assertion.header)}: {verdict.detail}."
+    header, said = e.gateway.user_header, quote(verdict.user)
+    near = nearest_text(e.user, frozenset((verdict.user,)))
+    differs = f" They differ in {near.differs}." if near is not None else ""
+    return f"{quote(header)} names {quote(e.user)}, and {plain(assertion.user_claim)} of the token is {said}.{differs}"
+
+
+def _not_shown(header: str, e: Evaluation) -> str:
+    if header not in e.headers.names:
+        return f"{quote(header)} did not arrive.{_resembling(header, e.headers.names)}"
+    other = header == AUTHORIZATION and not is_blank(e.values.get(header, ""))
+    return f"{quote(header)} arrived and {'has another scheme than Bearer' if other else 'is blank'}."
+
+
 def _not_listed(e: Evaluation) -> str:
     near = nearest_text(e.user, e.gateway.allow_users)
     if near is None:
@@ -168,9 +220,11 @@ _SEEN: Final[dict[Step, Callable[[Evaluation], str]]] = {
     steps.ALIAS: _alias,
     steps.ATTRIBUTED: _unattributed,
     steps.TRUSTED: _untrusted,
+    steps.TRUSTED_PRINCIPAL: _untrusted_principal,
     steps.REQUIRED: _missing,
     steps.USER: _identities,
     steps.UNAMBIGUOUS: _ambiguous,
+    steps.ASSERTED: _asserted,
     steps.ALLOWED_USER: _not_listed,
     steps.REAL_PROXY: _unattributed,
     steps.ORIGIN: _origin,
@@ -178,7 +232,9 @@ _SEEN: Final[dict[Step, Callable[[Evaluation], str]]] = {
 }
 
 # Where an upgrade that goes another way than the pages' requests would show.
-_UPGRADES_FAIL_AT: Final = frozenset({steps.ATTRIBUTED, steps.TRUSTED, steps.REQUIRED, steps.USER})
+_UPGRADES_FAIL_AT: Final = frozenset(
+    {steps.ATTRIBUTED, steps.TRUSTED, steps.TRUSTED_PRINCIPAL, steps.REQUIRED, steps.USER, steps.ASSERTED}
+)
 
 
 def _websocket(step: Step, e: Evaluation) -> str:

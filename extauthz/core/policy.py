@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from extauthz.core.address import Address, AddressSet
 from extauthz.core.origin import host_name
+from extauthz.core.principals import Principals
 from extauthz.core.reasons import MISSING_HEADER, Reason
 from extauthz.core.request import Caller
 from extauthz.core.text import canonical, fold, trim
 
 if TYPE_CHECKING:
+    from extauthz.core.assertion import Assertion
     from extauthz.core.rulesets import Ruleset
     from extauthz.core.steps import Step
 
@@ -107,8 +109,11 @@ class Gateway:
         configured: There is an `auth.trustedProxy` block.
         peer_is_caller: `peer: caller`: the peer is who asks, not the address that the proxy reports.
         trusted_proxies: All addresses and ranges, those that the names stand for too.
+        trusted_principals: Whose certificate makes a trusted proxy; None where the file lists none.
+        require_all: `require: all`: a trusted proxy has a trusted address and a trusted principal, not one of both.
         peer_names: The names in `trustedProxies`.
         user_header: Folded and trimmed; "" if it is not set.
+        assertion: The signed token that has to come, and names the user where `user_header` does not; None if none.
         local_interfaces: This host's own addresses; None if they could not be read.
         output_headers: The names that an allow sets besides `user_header`, in the file's order.
         reads: The headers whose values the ruleset looks at.
@@ -126,10 +131,13 @@ class Gateway:
     configured: bool = True
     trusted_proxies: AddressSet = AddressSet()  # noqa: RUF009 - immutable
     peer_names: tuple[PeerName, ...] = ()
+    trusted_principals: Principals | None = None
+    require_all: bool = False
     allow_loopback: bool = False
     local_interfaces: frozenset[Address] | None = frozenset()
     required_headers: tuple[Required, ...] = ()
     user_header: str = ""
+    assertion: "Assertion | None" = None
     allow_users: frozenset[str] = frozenset()
     allow_comma_in_user: bool = False
     allow_real_ip_fallback: bool = False
@@ -152,6 +160,22 @@ class Gateway:
         object.__setattr__(self, "protected", protected)
         object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
         object.__setattr__(self, "protected_plain", protected == self.protected_canonical)
+
+    def trusts(self, peer: Address, principal: str) -> bool:
+        """Tell whether a connection is the trusted proxy's: by its address, by its principal, or by both.
+
+        The steps of the rulesets say the same, each its part, with the reason.
+        """
+        if self.trusted_principals is None:
+            return peer in self.trusted_proxies
+        if self.require_all:
+            return peer in self.trusted_proxies and principal in self.trusted_principals
+        return peer in self.trusted_proxies or principal in self.trusted_principals
+
+    @property
+    def names_user(self) -> bool:
+        """There is something that names the user: a header, or an assertion."""
+        return bool(self.user_header) or self.assertion is not None
 
     def aliases(self, names: Iterable[str]) -> list[str]:
         """Return those of the folded names that are aliases: to some servers a protected one, without being it."""

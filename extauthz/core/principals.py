@@ -47,7 +47,7 @@ def check_entry(entry: str) -> str:
         raise ValueError(f"{entry[:40]!r}... is longer than {LONGEST_PRINCIPAL_CHARACTERS} characters: no principal is")
     if not entry.isascii() or not entry.isprintable():
         raise ValueError(
-            f"{ascii(entry)} is not printable ASCII, and no such principal is ever trusted: write the xn-- form of a "
+            f"{entry!a} is not printable ASCII, and no such principal is ever trusted: write the xn-- form of a "
             "DNS name, the %-escapes of a URI, or the escapes of a subject as Envoy tells it"
         )
     if SUBSTITUTE in entry:
@@ -96,6 +96,14 @@ class Principals:
         if not position or not principal.startswith(self._prefixes[position - 1]) or not is_plain(principal):
             return None
         return self._prefixes[position - 1] + WILDCARD
+
+    def nearest(self, principal: str) -> str | None:
+        """Return the entry that has most of its beginning in common with a principal: what a hint would point at."""
+
+        def common(entry: str) -> int:
+            return next((n for n, (a, b) in enumerate(zip(entry, principal, strict=False)) if a != b), len(entry))
+
+        return max(self.entries, key=common, default=None)
 
     def __contains__(self, principal: str) -> bool:
         return self.match(principal) is not None

@@ -104,8 +104,11 @@ _TABLE: Final = (
     ),
     Reason(
         code="trusted_proxy_no_proxies_configured",
-        meaning="The gateway's `trustedProxies` is missing or empty.",
-        cure="List the addresses of the identity-aware proxy under `trustedProxies`.",
+        meaning="The gateway's `trustedProxies` is missing or empty, and it has no `trustedPrincipals`.",
+        cure=(
+            "List the addresses of the identity-aware proxy under `trustedProxies`, or the principal of its client "
+            "certificate under `trustedPrincipals`."
+        ),
         fault=Fault.OPERATOR,
     ),
     Reason(
@@ -126,6 +129,20 @@ _TABLE: Final = (
         cure=(
             "Compare the peer seen with `trustedProxies`. Addresses of containers change, and a load balancer in "
             "between changes the peer; find the real one with `docker inspect` or `kubectl get pods -o wide`."
+        ),
+        fault=Fault.OPERATOR,
+    ),
+    Reason(
+        code="trusted_proxy_untrusted_principal",
+        meaning=(
+            "The peer showed the proxy no client certificate, or one with a principal that is not in "
+            "`trustedPrincipals`."
+        ),
+        cure=(
+            "Compare the principal seen with `trustedPrincipals`, which is exact but for a * at its end. Envoy tells "
+            "the first URI SAN of the certificate, else the first DNS SAN, else the subject. Where it tells none, see "
+            "that the peer connects to Envoy by TLS and shows its certificate, that Envoy verifies it, and that "
+            "extauthz is asked over gRPC."
         ),
         fault=Fault.OPERATOR,
     ),
@@ -180,6 +197,55 @@ _TABLE: Final = (
         fault=Fault.OPERATOR,
     ),
     Reason(
+        code="trusted_proxy_assertion_missing",
+        meaning="The signed assertion that the gateway wants beside the proxy's headers did not arrive, or is blank.",
+        cure=(
+            "Is the user signed in at the proxy, and does the proxy send its assertion on this route? Compare "
+            "`assertion.header`, then find the hop that strips it. A request that has the user header alone may be "
+            "forged."
+        ),
+        fault=Fault.OPERATOR,
+    ),
+    Reason(
+        code="trusted_proxy_assertion_invalid",
+        meaning=(
+            "The assertion is not to be believed: no token, one that no key of the issuer signed, an algorithm that is "
+            "not allowed, another issuer or signer, no user in it, or there are no keys to verify it with."
+        ),
+        cure=(
+            "`extauthz explain` with the request's headers says which of these; the log says whether the keys can be "
+            "fetched. Compare `assertion` with what the proxy signs. What the proxy did not sign is forged."
+        ),
+        fault=Fault.OPERATOR,
+    ),
+    Reason(
+        code="trusted_proxy_assertion_expired",
+        meaning="The assertion was signed for this gateway, and its time is over: by its `exp`, or by `maxAge`.",
+        cure=(
+            "Signing in again gives a new one. If it happens often: let the proxy renew its token before it ends "
+            "(oauth2-proxy: cookie_refresh), set both hosts' clocks, or look at `assertion.maxAge`."
+        ),
+        fault=Fault.CLIENT,
+    ),
+    Reason(
+        code="trusted_proxy_assertion_audience",
+        meaning="The assertion is signed for another application than this gateway.",
+        cure=(
+            "Compare `assertion.audience` with the audience that explain shows. If that is another application of "
+            "yours, somebody carried its token here."
+        ),
+        fault=Fault.OPERATOR,
+    ),
+    Reason(
+        code="trusted_proxy_assertion_user_mismatch",
+        meaning="The user header names somebody else than the assertion does.",
+        cure=(
+            "Compare `userHeader` and `assertion.userClaim`: both must name users the same way. If they do, the header "
+            "is forged or was changed on the way."
+        ),
+        fault=Fault.OPERATOR,
+    ),
+    Reason(
         code="trusted_proxy_user_not_allowed",
         meaning="The user is not in `allowUsers`.",
         cure=(
@@ -210,11 +276,30 @@ CONFIG_MISSING: Final = REASONS["trusted_proxy_config_missing"]
 NO_PROXIES: Final = REASONS["trusted_proxy_no_proxies_configured"]
 ATTRIBUTION_REQUIRED: Final = REASONS["proxy_attribution_required"]
 UNTRUSTED_SOURCE: Final = REASONS["trusted_proxy_untrusted_source"]
+UNTRUSTED_PRINCIPAL: Final = REASONS["trusted_proxy_untrusted_principal"]
 LOOPBACK_SOURCE: Final = REASONS["trusted_proxy_loopback_source"]
 LOCAL_INTERFACE_CHECK_FAILED: Final = REASONS["trusted_proxy_local_interface_check_failed"]
 LOCAL_INTERFACE_SOURCE: Final = REASONS["trusted_proxy_local_interface_source"]
 MISSING_HEADER: Final = REASONS["trusted_proxy_missing_header_"]
 USER_MISSING: Final = REASONS["trusted_proxy_user_missing"]
 USER_AMBIGUOUS: Final = REASONS["trusted_proxy_user_ambiguous"]
+ASSERTION_MISSING: Final = REASONS["trusted_proxy_assertion_missing"]
+ASSERTION_INVALID: Final = REASONS["trusted_proxy_assertion_invalid"]
+ASSERTION_EXPIRED: Final = REASONS["trusted_proxy_assertion_expired"]
+ASSERTION_AUDIENCE: Final = REASONS["trusted_proxy_assertion_audience"]
+ASSERTION_USER_MISMATCH: Final = REASONS["trusted_proxy_assertion_user_mismatch"]
 USER_NOT_ALLOWED: Final = REASONS["trusted_proxy_user_not_allowed"]
 ORIGIN_NOT_ALLOWED: Final = REASONS["trusted_proxy_origin_not_allowed"]
+
+# No step answers this: it is what a client is told in the place of the reason, where there were too many (refusals.py).
+TOO_MANY_REFUSALS: Final = Reason(
+    code="too_many_refusals",
+    meaning="Too many requests of this user or from this address were denied of late, and this one is denied too.",
+    cure=(
+        "It is told in the place of the reason, which is in the decision log: look there for the user or the peer, and "
+        "do what its hint says. Whoever is allowed is so at once, however many were denied before (`limits.refusals`)."
+    ),
+    fault=Fault.CLIENT,
+    status=429,
+    shadowed=False,
+)

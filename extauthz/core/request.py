@@ -92,6 +92,8 @@ class Request(NamedTuple):
         path: The request target as sent, with its query.
         headers: The headers; None if the request cannot be read.
         fault: Why the request cannot be read, for the log; "" if it can.
+        principal: The name in the client certificate of the connection that the proxy received, as the proxy took it
+            from there; "" without one, and wherever the proxy cannot tell.
     """
 
     caller: Caller
@@ -102,3 +104,4 @@ class Request(NamedTuple):
     path: str
     headers: Headers | None
     fault: str = ""
+    principal: str = ""

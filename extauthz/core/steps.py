@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extauthz.core import reasons
 from extauthz.core.address import Address, parse_address
-from extauthz.core.attribution import client_address, has_forwarded_evidence, has_tailscale_evidence
+from extauthz.core.assertion import Flaw, Refused, Verdict
+from extauthz.core.attribution import client_behind, has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.origin import is_private_host, parse_origin
 from extauthz.core.reasons import Reason
 from extauthz.core.text import all_plain, fold, has_control, is_blank, trim
@@ -34,14 +35,17 @@ class Evaluation:
         headers: The request's headers; not there before the `readable` step found them readable.
         peer: The address whose word about the user is taken; None if it cannot be read.
         values: The headers that the gateway's ruleset reads, decoded; absent ones are not in it.
-        user: The user as the user header names it, trimmed; "" before the user step found one.
+        user: The user as the user header names it, trimmed; "" before the user step found one. Without a user header,
+            as the assertion names it.
+        verdict: What came of the assertion; not there before that step had one to verify.
     """
 
-    __slots__ = ("gateway", "headers", "peer", "policy", "request", "user", "values")
+    __slots__ = ("gateway", "headers", "peer", "policy", "request", "user", "values", "verdict")
 
     gateway: "Gateway"
     headers: "Headers"
     values: dict[str, str]
+    verdict: Verdict
 
     def __init__(self, policy: "Policy", request: "Request") -> None:
         self.policy = policy
@@ -153,19 +157,26 @@ def _configured(e: Evaluation) -> Reason | None:
 
 def _has_proxies(gateway: "Gateway") -> bool:
     # A name that is not resolved is there, though it trusts nobody: it is the next step that says so.
-    return bool(gateway.trusted_proxies or gateway.peer_names)
+    return bool(gateway.trusted_proxies or gateway.peer_names) or gateway.trusted_principals is not None
 
 
 def _proxies(e: Evaluation) -> Reason | None:
     return None if _has_proxies(e.gateway) else reasons.NO_PROXIES
 
 
+def is_trusted_proxy(e: Evaluation) -> bool:
+    """Tell whether the peer is the trusted proxy, by whatever the gateway trusts one."""
+    return e.peer is not None and e.gateway.trusts(e.peer, e.request.principal)
+
+
 def client_of(e: Evaluation) -> Address | None:
     """Return the address of the client behind the peer, from the values that the ruleset reads."""
-    if e.peer is None:
-        return None
-    return client_address(
-        e.peer,
+    return _client_behind(e, e.peer) if e.peer is not None and is_trusted_proxy(e) else e.peer
+
+
+def _client_behind(e: Evaluation, proxy: Address) -> Address | None:
+    return client_behind(
+        proxy,
         e.gateway.trusted_proxies,
         forwarded_for=e.values.get("x-forwarded-for"),
         real_ip=e.values.get("x-real-ip") if e.gateway.allow_real_ip_fallback else None,
@@ -179,8 +190,8 @@ def _attributed(e: Evaluation) -> Reason | None:
     evidence = has_forwarded_evidence(e.headers) or has_tailscale_evidence(e.headers)
     if peer.loopback and not evidence:
         return None
-    if peer in e.gateway.trusted_proxies:
-        client = client_of(e)
+    if e.gateway.trusts(peer, e.request.principal):
+        client = _client_behind(e, peer)
         return None if client is not None and not client.loopback else reasons.ATTRIBUTION_REQUIRED
     return reasons.ATTRIBUTION_REQUIRED if evidence else None
 
@@ -191,7 +202,27 @@ def _attribution_reads(gateway: "Gateway") -> Iterable[str]:
 
 def _trusted(e: Evaluation) -> Reason | None:
     peer = e.peer
-    return None if peer is not None and peer in e.gateway.trusted_proxies else reasons.UNTRUSTED_SOURCE
+    if peer is not None and peer in e.gateway.trusted_proxies:
+        return None
+    return None if peer is not None and _may_rest_on_principal(e) else reasons.UNTRUSTED_SOURCE
+
+
+def _may_rest_on_principal(e: Evaluation) -> bool:
+    """Tell whether the next step decides about a peer that is not in `trustedProxies`."""
+    gateway = e.gateway
+    if gateway.trusted_principals is None or gateway.require_all:
+        return False
+    # Where addresses are trusted too, a peer without a principal has nothing but its address to be trusted for.
+    return bool(e.request.principal) or not (gateway.trusted_proxies or gateway.peer_names)
+
+
+def _trusted_principal(e: Evaluation) -> Reason | None:
+    gateway, principal = e.gateway, e.request.principal
+    principals = gateway.trusted_principals
+    if principals is None or principal in principals:
+        return None
+    by_address = not gateway.require_all and e.peer is not None and e.peer in gateway.trusted_proxies
+    return None if by_address else reasons.UNTRUSTED_PRINCIPAL
 
 
 def _loopback(e: Evaluation) -> Reason | None:
@@ -224,7 +255,8 @@ def _user(e: Evaluation) -> Reason | None:
     header = e.gateway.user_header
     value = e.values.get(header) if header else None  # a header without a name names nobody
     if value is None or is_blank(value):
-        return reasons.USER_MISSING
+        # Where no header names the user, the assertion does.
+        return None if not header and e.gateway.assertion is not None else reasons.USER_MISSING
     e.user = trim(value)
     return None
 
@@ -236,10 +268,49 @@ def _user_reads(gateway: "Gateway") -> Iterable[str]:
 def _unambiguous(e: Evaluation) -> Reason | None:
     gateway = e.gateway
     # Copies were joined with a comma on the way here, so that a value without one came once.
-    if "," not in e.values[gateway.user_header]:
+    if not gateway.user_header or "," not in e.values[gateway.user_header]:
         return None
     once = gateway.allow_comma_in_user and e.headers.came_once(gateway.user_header)
     return None if once else reasons.USER_AMBIGUOUS
+
+
+_FLAWS: Final = {
+    Flaw.INVALID: reasons.ASSERTION_INVALID,
+    Flaw.EXPIRED: reasons.ASSERTION_EXPIRED,
+    Flaw.AUDIENCE: reasons.ASSERTION_AUDIENCE,
+}
+# Copies were joined with a comma on the way here, and no token holds one.
+_AMBIGUOUS: Final = Refused(Flaw.INVALID, "it came more than once, or holds a comma")
+_NOBODY: Final = Refused(Flaw.INVALID, "it names nobody")
+
+
+def _asserted(e: Evaluation) -> Reason | None:
+    gateway = e.gateway
+    assertion = gateway.assertion
+    if assertion is None:
+        return None
+    token = assertion.token_in(e.values.get(assertion.header))
+    if not token:
+        return reasons.ASSERTION_MISSING
+    verdict = e.verdict = _AMBIGUOUS if "," in token else assertion.verifier.verify(token)
+    if isinstance(verdict, Refused):
+        return _FLAWS[verdict.flaw]
+    user = trim(verdict.user)
+    if not user:
+        e.verdict = _NOBODY
+        return reasons.ASSERTION_INVALID
+    if gateway.user_header:
+        return None if user == e.user else reasons.ASSERTION_USER_MISMATCH
+    e.user = user
+    return None
+
+
+def _assertion_reads(gateway: "Gateway") -> Iterable[str]:
+    return (gateway.assertion.header,) if gateway.assertion is not None else ()
+
+
+def _named_by_assertion(gateway: "Gateway") -> bool:
+    return gateway.assertion is not None and not gateway.user_header
 
 
 def _allowed_user(e: Evaluation) -> Reason | None:
@@ -314,6 +385,12 @@ CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,), settl
 PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=_has_proxies)
 ATTRIBUTED: Final = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
 TRUSTED: Final = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
+TRUSTED_PRINCIPAL: Final = Step(
+    "trusted_principal",
+    _trusted_principal,
+    (reasons.UNTRUSTED_PRINCIPAL,),
+    settled=lambda gateway: gateway.trusted_principals is None,
+)
 LOOPBACK: Final = Step(
     "loopback", _loopback, (reasons.LOOPBACK_SOURCE,), settled=lambda gateway: gateway.allow_loopback
 )
@@ -330,8 +407,24 @@ REQUIRED: Final = Step(
     _required_reads,
     settled=lambda gateway: not gateway.required_headers,
 )
-USER: Final = Step("user", _user, (reasons.USER_MISSING,), _user_reads)
-UNAMBIGUOUS: Final = Step("user_unambiguous", _unambiguous, (reasons.USER_AMBIGUOUS,), _user_reads)
+USER: Final = Step("user", _user, (reasons.USER_MISSING,), _user_reads, settled=_named_by_assertion)
+UNAMBIGUOUS: Final = Step(
+    "user_unambiguous", _unambiguous, (reasons.USER_AMBIGUOUS,), _user_reads, settled=_named_by_assertion
+)
+ASSERTED: Final = Step(
+    "assertion",
+    _asserted,
+    (
+        reasons.ASSERTION_MISSING,
+        reasons.ASSERTION_INVALID,
+        reasons.ASSERTION_EXPIRED,
+        reasons.ASSERTION_AUDIENCE,
+        reasons.ASSERTION_USER_MISMATCH,
+    ),
+    _assertion_reads,
+    names_user=True,
+    settled=lambda gateway: gateway.assertion is None,
+)
 ALLOWED_USER: Final = Step(
     "user_allowed",
     _allowed_user,

@@ -42,6 +42,12 @@ def value_of(e: Evaluation, name: str) -> str:
     return f"{name} is {quote(e.values[name])}" if name in e.values else f"{name} did not arrive"
 
 
+def principal_of(e: Evaluation) -> str:
+    """Tell the principal that the proxy took from the peer's certificate."""
+    principal = e.request.principal
+    return f"the principal is {quote(principal)}" if principal else "no principal is told of"
+
+
 def peer_of(e: Evaluation) -> str:
     """Tell the peer, or why it is not known."""
     if e.peer is not None:

@@ -13,10 +13,11 @@ from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from extauthz.core import reasons
 from extauthz.core.address import Address, AddressSet
-from extauthz.core.attribution import client_address
+from extauthz.core.attribution import client_behind
 from extauthz.core.decision import Allow, Deny, Shadowed
 from extauthz.core.explain import explain
 from extauthz.core.policy import Gateway, Policy
+from extauthz.core.principals import LONGEST_PRINCIPAL_CHARACTERS
 from extauthz.core.request import Headers, Request
 from extauthz.core.steps import READABLE
 from extauthz.core.text import fold, is_blank, trim
@@ -40,6 +41,10 @@ LONGEST_FAULT_CHARACTERS: Final = 256
 REMEMBERED_NAME_SETS: Final = 512
 # The clients that are remembered, by what named them: 2 KB each at most.
 REMEMBERED_CLIENTS: Final = 2048
+
+# The paths that are remembered, as they are told.
+REMEMBERED_PATHS: Final = 1024
+LONGEST_REMEMBERED_PATH_CHARACTERS: Final = 256
 
 REDACTED: Final = "[redacted]"
 
@@ -77,6 +82,8 @@ class DecisionLine(TypedDict):
     exact: NotRequired[Literal[False]]
     more: NotRequired[int]
     named: NotRequired[str]
+    principal: NotRequired[str]
+    matched: NotRequired[str | None]
     fault: NotRequired[str]
     hint: NotRequired[str]
 
@@ -101,6 +108,19 @@ def encode(told: DecisionLine) -> bytes:
         # A lone surrogate is no text that every reader takes: it is replaced before it is written.
         text = _write_ascii(json.loads(text.encode(errors="replace")))
     return text.encode() + b"\n"
+
+
+def _quoted_path(path: str) -> str | None:
+    """Return the part of a path that is told, as JSON; None if that is not harmless."""
+    return _remembered_path(path) if len(path) <= LONGEST_REMEMBERED_PATH_CHARACTERS else _quote_path(path)
+
+
+def _quote_path(path: str) -> str | None:
+    quoted = _quote(shown_path(path))
+    return quoted if _is_harmless(quoted) else None
+
+
+_remembered_path: Final = lru_cache(REMEMBERED_PATHS)(_quote_path)
 
 
 def _is_harmless(text: str) -> bool:
@@ -137,7 +157,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.names: Final[dict[tuple[str, str], _Names]] = {}
-        self.clients: Final[dict[tuple[str, Address, str | None, str | None], str | None]] = {}
+        self.clients: Final[dict[tuple[str, Address, str | None, str | None, bool], str | None]] = {}
 
 
 class _Gateway:
@@ -150,27 +170,38 @@ class _Gateway:
         self._required: Final = dict.fromkeys(one.name for one in required if one.name not in self._weighed)
         self._id: Final = gateway.id if gateway is not None else ""
         self._trusted: Final = gateway.trusted_proxies if gateway is not None else AddressSet()
+        self.principals: Final = gateway.trusted_principals if gateway is not None else None
+        # Whom a gateway trusts by address alone is looked up once for many lines.
+        self._trusts: Final = gateway.trusts if gateway is not None and self.principals is not None else None
         self._real_ip: Final = gateway is not None and gateway.allow_real_ip_fallback
         # Which of the two named the client is not asked: redacting one hides both.
         self._hidden: Final = FORWARDED_FOR in redact or (self._real_ip and REAL_IP in redact)
         self._memory: Final = memory
 
-    def client(self, peer: Address | None, headers: Headers | None) -> str | None:
+    def client(self, peer: Address | None, headers: Headers | None, principal: str) -> str | None:
         """Return the address of the client behind a peer, where it is known."""
         if peer is None:
             return None
         chain = _end_of(headers, FORWARDED_FOR) if headers is not None else None
         real = _end_of(headers, REAL_IP) if headers is not None and self._real_ip else None
         remembered = self._memory.clients
-        key = (self._id, peer, chain, real)
+        proved = self._trusts is not None and self._trusts(peer, principal)
+        key = (self._id, peer, chain, real, proved)
         if key in remembered:
             return remembered[key]
-        found = client_address(peer, self._trusted, forwarded_for=chain, real_ip=real)
-        told = None if found is None else REDACTED if self._hidden and peer in self._trusted else str(found)
+        trusted = proved if self._trusts is not None else peer in self._trusted
+        found = client_behind(peer, self._trusted, forwarded_for=chain, real_ip=real) if trusted else peer
+        told = None if found is None else REDACTED if self._hidden and trusted else str(found)
         if len(remembered) >= REMEMBERED_CLIENTS:
             remembered.clear()
         remembered[key] = told
         return told
+
+    def proof(self, principal: str) -> str:
+        """Return what the line says of a principal, as JSON."""
+        entry = self.principals.match(principal) if self.principals is not None else None
+        shown = _quote(cut(principal, LONGEST_PRINCIPAL_CHARACTERS))
+        return f',"principal":{shown},"matched":{_quote(entry) if entry is not None else "null"}'
 
     def names(self, headers: Headers) -> _Names:
         """Sort the names of a request's headers."""
@@ -244,7 +275,7 @@ class LineMaker:
             "door": record.door if record.door in _DOORS else None,
             "caller": str(request.caller),
             "peer": str(peer) if peer is not None else None,
-            "client": known.client(peer, request.headers),
+            "client": known.client(peer, request.headers, request.principal),
             "user": self._user(gateway, user),
             "method": cut(request.method, LONGEST_METHOD_CHARACTERS),
             "host": self._host(request.host),
@@ -261,38 +292,70 @@ class LineMaker:
             self._tell_headers(made, known.names(request.headers), request.headers)
         if gateway is None and request.gateway is not None:
             made["named"] = cut(request.gateway, LONGEST_NAMED_CHARACTERS)
+        if known.principals is not None:
+            made["principal"] = cut(request.principal, LONGEST_PRINCIPAL_CHARACTERS)
+            made["matched"] = known.principals.match(request.principal)
         if denial is not None and denial.reason is reasons.REQUEST_MALFORMED:
             made["fault"] = cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
         return made
 
     def written(self, record: Record) -> bytes:
         """Return `encode(self.line(record))`; for an allow in a fraction of the time, from what is the same in many."""
+        around = self._around(record)
+        path = _quoted_path(record.request.path) if around is not None else None
+        if around is None or path is None:
+            return encode(self.line(record))
+        head, middle, end = around
+        return (
+            f'{{"time":"{_time(record.time_ns)}","id":"{record.id}"{head}{path}{middle}{record.door_ns // 1000}{end}'
+        ).encode()
+
+    def _around(self, record: Record) -> tuple[str, str, str] | None:
+        """Return an allow's line around what differs when it is asked again: time and id, path, microseconds.
+
+        None where there is no such line: it is no allow, or not harmless.
+        """
+        again = record.again
+        if again is None:
+            return self._make_around(record)
+        maker, around = again.line
+        if maker is not self:
+            around = self._make_around(record)
+            again.line = (self, around)
+        return around
+
+    def _make_around(self, record: Record) -> tuple[str, str, str] | None:
         request, decision = record.request, record.decision
         headers = request.headers
         if not isinstance(decision, Allow) or headers is None or headers.repeated:
-            return encode(self.line(record))
+            return None
         gateway = decision.gateway
         known = self._gateway(record.policy, gateway)
         names = known.names(headers)
-        client = known.client(decision.peer, headers)
+        client = known.client(decision.peer, headers, request.principal)
+        proof = known.proof(request.principal) if known.principals is not None else ""
         user = self._user(gateway, decision.user)
         told = names.parts[0]
         for position, name in enumerate(names.gaps, 1):
             value = self._weighed(name, headers.read(name) or b"")
             told += ("true" if value is True else _quote(value)) + names.parts[position]
-        text = (
-            f'{{"time":"{_time(record.time_ns)}","id":{_quote(record.id)},"gateway":"{gateway.id}",'
+        head = (
+            f',"gateway":"{gateway.id}",'
             f'"door":{_quote(record.door) if record.door in _DOORS else "null"},"caller":"{request.caller}",'
             f'"peer":"{decision.peer}","client":{_quote(client) if client is not None else "null"},'
             f'"user":{_quote(user) if user is not None else "null"},'
             f'"method":{_quote(cut(request.method, LONGEST_METHOD_CHARACTERS))},'
-            f'"host":{_quote(self._host(request.host))},'
-            f'"path":{_quote(shown_path(request.path))},"result":"allow","reason":null,"step":null,'
-            f'"policy":{_quote(record.version)},"shadow":{"true" if gateway.shadow else "false"},'
-            f'"microseconds":{record.door_ns // 1000},"headers":{{{told}}}'
-            f"{'' if headers.exact else _NOT_EXACT}{f',{_MORE}{names.more}' if names.more else ''}}}"
+            f'"host":{_quote(self._host(request.host))},"path":'
         )
-        return text.encode() + b"\n" if _is_harmless(text) else encode(self.line(record))
+        middle = (
+            f',"result":"allow","reason":null,"step":null,"policy":{_quote(record.version)},'
+            f'"shadow":{"true" if gateway.shadow else "false"},"microseconds":'
+        )
+        end = (
+            f',"headers":{{{told}}}{"" if headers.exact else _NOT_EXACT}'
+            f"{f',{_MORE}{names.more}' if names.more else ''}{proof}}}"
+        )
+        return (head, middle, f"{end}\n") if _is_harmless(f"{head}{middle}{end}") else None
 
     def _gateway(self, policy: Policy, gateway: Gateway | None) -> _Gateway:
         if policy is not self._policy:

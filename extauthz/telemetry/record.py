@@ -10,6 +10,21 @@ from extauthz.core.request import Request
 # Measured by tests/telemetry/test_telemetry.py. A character has four bytes at most.
 _FIXED_BYTES: Final = 4096
 _HEADER_BYTES: Final = 384
+# What one more record takes of a decision that was made before: the path is short (recall.LONGEST_PATH_CHARACTERS).
+_AGAIN_BYTES: Final = 2048
+
+
+class Told:
+    """What is told of a decision each time it is made again: made once, and kept with it.
+
+    Attributes:
+        line: Who made the decision log's line, and what it made: another maker may tell it otherwise.
+    """
+
+    __slots__ = ("line",)
+
+    def __init__(self) -> None:
+        self.line: tuple[object, tuple[str, str, str] | None] = (None, None)
 
 
 class Record(NamedTuple):
@@ -26,6 +41,7 @@ class Record(NamedTuple):
         decision_ns: How long deciding, signing and building the answer took, in nanoseconds.
         door_ns: How long it took from the bytes to the bytes, in nanoseconds.
         trace: The traceparent and tracestate of the proxy's own call, unread; None where it had none or none is wanted.
+        again: What many records have in common, where the decision was made before; None where this one was made anew.
     """
 
     time_ns: int
@@ -38,12 +54,15 @@ class Record(NamedTuple):
     decision_ns: int
     door_ns: int
     trace: tuple[str, str] | None = None
+    again: Told | None = None
 
     @property
     def size(self) -> int:
         """The memory that the request holds, in bytes, at most: many small headers take more than their own bytes."""
-        _, gateway, source, method, host, path, headers, fault = self.request
-        size = _FIXED_BYTES + 4 * (len(path) + len(host) + len(method) + len(source) + len(fault))
+        if self.again is not None:
+            return _AGAIN_BYTES
+        _, gateway, source, method, host, path, headers, fault, principal = self.request
+        size = _FIXED_BYTES + 4 * (len(path) + len(host) + len(method) + len(source) + len(fault) + len(principal))
         if gateway is not None:
             size += 4 * len(gateway)
         if headers is not None:

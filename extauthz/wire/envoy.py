@@ -45,7 +45,8 @@ def decode(message: bytes, caller: Caller) -> Request:
     attributes = check.attributes
     extensions = attributes.context_extensions
     gateway = extensions.get(GATEWAY_EXTENSION)
-    source = attributes.source.address.socket_address.address.decode(errors="replace")
+    peer = attributes.source
+    source = peer.address.socket_address.address.decode(errors="replace")
     request = attributes.request
     if not request.HasField("http"):
         return Request(caller, gateway, source, "", "", "", None, "the request has no HTTP attributes")
@@ -54,7 +55,8 @@ def decode(message: bytes, caller: Caller) -> Request:
     headers = _from_raw(entries, len(message)) if entries else _from_map(http.headers, len(message))
     # Envoy tells the host apart from the headers; who asks in its place may not.
     host = http.host or (headers.read("host") or b"").decode(errors="replace")
-    return Request(caller, gateway, source, http.method, host, http.path, headers)
+    principal = peer.principal.decode(errors="replace")
+    return Request(caller, gateway, source, http.method, host, http.path, headers, "", principal)
 
 
 def _from_map(values: Mapping[str, bytes], size: int) -> Headers:

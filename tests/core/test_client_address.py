@@ -9,7 +9,7 @@ from cases.generated import HOPS, bounded
 from cases.oracle import client_of as plainly
 from cases.oracle import read_address
 from extauthz.core.address import AddressSet, parse_address, parse_entry
-from extauthz.core.attribution import client_address, has_forwarded_evidence, has_tailscale_evidence
+from extauthz.core.attribution import client_behind, has_forwarded_evidence, has_tailscale_evidence
 
 TRUSTED = ["10.0.0.7", "10.0.1.0/28"]
 
@@ -18,7 +18,9 @@ def _client(forwarded_for: str | None, real_ip: str | None = None, peer: str = "
     address = parse_address(peer)
     assert address is not None
     trusted = AddressSet(map(parse_entry, TRUSTED))
-    found = client_address(address, trusted, forwarded_for=forwarded_for, real_ip=real_ip)
+    # An untrusted peer is the client itself.
+    trusts = address in trusted
+    found = client_behind(address, trusted, forwarded_for=forwarded_for, real_ip=real_ip) if trusts else address
     return str(found) if found is not None else None
 
 

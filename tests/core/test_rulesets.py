@@ -21,6 +21,7 @@ TABLE = [
     ("trusted_proxy_no_proxies_configured", "xxx"),
     ("proxy_attribution_required", "--x"),
     ("trusted_proxy_untrusted_source", "xxx"),
+    ("trusted_proxy_untrusted_principal", "xxx"),
     ("trusted_proxy_loopback_source", "xxx"),
     ("trusted_proxy_local_interface_check_failed", "--x"),
     ("trusted_proxy_missing_header_", "xxx"),

@@ -139,7 +139,7 @@ def test_a_client_must_show_a_certificate_and_is_known_by_it(tmp_path: Path) -> 
                 https(front.port, authority, shown)
         assert http1(front.port).status == 0
     assert len(gateway.arrived) == len(authorizer.asked) == 1
-    assert authorizer.asked[0].attributes.source.principal == "spiffe://example.com/proxy"
+    assert authorizer.asked[0].attributes.source.principal == b"spiffe://example.com/proxy"
 
 
 def https(port: int, authority: Authority, shown: Issued | None) -> int:

@@ -189,7 +189,7 @@ def test_peer_that_is_a_pipe_or_missing_is_in_no_range() -> None:
 def test_destination_and_principal_are_not_taken_for_the_peer() -> None:
     message = pb.CheckRequest.FromString(check_request(PAIRS, peer="192.0.2.1"))
     message.attributes.destination.address.socket_address.address = b"10.0.0.7"
-    message.attributes.source.principal = "10.0.0.7"
+    message.attributes.source.principal = b"10.0.0.7"
     assert _ask(message.SerializeToString()) == "deny:trusted_proxy_untrusted_source"
 
 

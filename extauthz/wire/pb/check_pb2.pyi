@@ -22,8 +22,8 @@ class AttributeContext(_message.Message):
         ADDRESS_FIELD_NUMBER: _ClassVar[int]
         PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
         address: Address
-        principal: str
-        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[str] = ...) -> None: ...
+        principal: bytes
+        def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., principal: _Optional[bytes] = ...) -> None: ...
     class HttpRequest(_message.Message):
         __slots__ = ("id", "method", "headers", "path", "host", "scheme", "protocol", "header_map")
         class HeadersEntry(_message.Message):
