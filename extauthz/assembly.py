@@ -14,12 +14,13 @@ from extauthz.config.compile import compile_policy
 from extauthz.config.faults import Fault
 from extauthz.config.load import Loaded
 from extauthz.config.schema import Settings
-from extauthz.config.values import seconds
+from extauthz.config.values import rate_limit, seconds
 from extauthz.core.text import fold, trim
 from extauthz.doors import envoy_native
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.token_file import TokenFile, TokenFileError
 from extauthz.logs import get_logger
+from extauthz.refusals import RefusalLimiter, RefusalLimits
 from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
@@ -80,10 +81,17 @@ def make_stamper(loaded: Loaded, keys: KeyDirectory, signatures: Signatures | No
         raise AssemblyError(f"{loaded.path(stamp.keys)}: {error}") from error
 
 
-def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None, signatures: Signatures | None = None) -> Snapshot:
+def make_snapshot(
+    loaded: Loaded,
+    keys: KeyDirectory | None = None,
+    signatures: Signatures | None = None,
+    *,
+    refusals: RefusalLimiter | None = None,
+) -> Snapshot:
     """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
 
-    What is signed is counted in `signatures`, which outlives the snapshot.
+    What is signed is counted in `signatures`, which outlives the snapshot. So does what limited denials until now,
+    `refusals`, with all that it counted, if the limits are the same.
 
     Raises:
         AssemblyError: No key is of the configured algorithm.
@@ -102,7 +110,25 @@ def make_snapshot(loaded: Loaded, keys: KeyDirectory | None = None, signatures: 
         reuses_stamps=seconds(settings.stamp.reuse) > 0,
     )
     stamper = make_stamper(loaded, keys, signatures) if keys is not None else None
-    return Snapshot(policy=compile_policy(loaded), answers=answers, stamper=stamper, version=version_of(settings))
+    return Snapshot(
+        policy=compile_policy(loaded),
+        answers=answers,
+        stamper=stamper,
+        refusals=_refusal_limiter(settings, refusals),
+        version=version_of(settings),
+    )
+
+
+def _refusal_limiter(settings: Settings, before: RefusalLimiter | None) -> RefusalLimiter | None:
+    wanted = settings.limits.refusals
+    if wanted is None:
+        return None
+    limits = RefusalLimits(
+        per_peer=rate_limit(wanted.per_peer) if wanted.per_peer is not None else None,
+        per_user=rate_limit(wanted.per_user) if wanted.per_user is not None else None,
+        tracked=wanted.tracked,
+    )
+    return before if before is not None and before.limits == limits else RefusalLimiter(limits)
 
 
 def version_of(settings: Settings) -> str:

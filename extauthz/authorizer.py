@@ -15,6 +15,7 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.logs import get_logger
+from extauthz.refusals import RefusalLimiter
 from extauthz.wire import envoy, forward_auth
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
@@ -59,12 +60,14 @@ class Snapshot:
         policy: What decides.
         answers: What the answers look like.
         stamper: What signs; None where stamping is off.
+        refusals: What tells too many denials as such; None where they are not limited.
         version: Which configuration this was made of, for logs.
     """
 
     policy: Policy
     answers: AnswerBuilder
     stamper: Stamper | None = None
+    refusals: RefusalLimiter | None = None
     version: str = ""
 
 
@@ -114,6 +117,8 @@ class Authorizer:
             else:
                 read = perf_counter_ns()
                 decision = decide(snapshot.policy, request)
+            if snapshot.refusals is not None and isinstance(decision, Deny):
+                decision = snapshot.refusals.weigh(request, decision)
             built = build_answer(snapshot, request, decision)
             decided = perf_counter_ns()
             response = envoy.encode(built, decision_id)
@@ -132,21 +137,24 @@ class Authorizer:
         began = perf_counter_ns()
         decision_id = new_decision_id()
         snapshot = self.snapshot
+        dialect = forward_auth.dialect_of(message.target)
         request = _UNREAD
         try:
             request = forward_auth.decode(message, caller)
             read = perf_counter_ns()
             decision = decide(snapshot.policy, request)
+            if snapshot.refusals is not None and isinstance(decision, Deny):
+                decision = snapshot.refusals.weigh(request, decision)
             built = build_answer(snapshot, request, decision)
             decided = perf_counter_ns()
-            response = forward_auth.encode(built, decision_id)
+            response = forward_auth.encode(built, decision_id, dialect)
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
             read = decided = began
             decision = _UNFORESEEN
             response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
-            door = forward_auth.dialect_of(message.target) or UNNAMED_DOOR
+            door = dialect or UNNAMED_DOOR
             self._tell(decision_id, door, snapshot, request, decision, decided - read, perf_counter_ns() - began)
         return response
 
@@ -156,7 +164,9 @@ class Authorizer:
         decision_id = new_decision_id()
         snapshot = self.snapshot
         request = _unreadable(caller)
-        decision: Decision = refuse_unreadable(snapshot.policy, caller)
+        decision = refuse_unreadable(snapshot.policy, caller)
+        if snapshot.refusals is not None:
+            decision = snapshot.refusals.weigh(request, decision)
         response = forward_auth.encode(snapshot.answers.build(decision), decision_id)
         if self._onlooker is not None:
             taken = perf_counter_ns() - began

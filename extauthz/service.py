@@ -306,7 +306,7 @@ class Service:
         wanted = _keys_wanted(loaded)
         try:
             keys = self.keys if wanted == self._keys_of else open_keys(loaded)
-            snapshot = make_snapshot(loaded, keys, self._signatures)
+            snapshot = make_snapshot(loaded, keys, self._signatures, refusals=self.authorizer.snapshot.refusals)
         except AssemblyError as error:
             raise RefusedError(str(error)) from error
         try:

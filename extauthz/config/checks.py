@@ -224,6 +224,12 @@ def _engine(data: dict[str, Any]) -> Found:
             yield ("server", "engine"), f"`native` has no TLS, and {address} can be reached from other hosts: {instead}"
 
 
+def _refusals(data: dict[str, Any]) -> Found:
+    refusals = _get(data, "limits", "refusals")
+    if isinstance(refusals, dict) and all(refusals.get(key, "") is None for key in ("perPeer", "perUser")):
+        yield ("limits", "refusals"), "limits nothing: give perPeer or perUser a rate, or remove the block"
+
+
 def _accepted(data: dict[str, Any]) -> Found:
     accepted = _get(data, "accepted")
     gateways = _gateways(data)
@@ -241,8 +247,9 @@ _CHECKS: Final = (
     _principals,
     _header_names,
     _durations,
-    _engine,
-    _accepted,
-)
     _dns,
     _peer_names,
+    _engine,
+    _refusals,
+    _accepted,
+)

@@ -94,12 +94,27 @@ class Server(Model):
     max_concurrent: int = Field(1000, ge=1, le=100_000, description="Calls at once; more are refused.")
 
 
+class Refusals(Model):
+    """How many denials tell their reason; the others say that there were too many. An allow is not looked at."""
+
+    per_peer: RateText | None = Field("100/minute", description="Of one address, or one IPv6 /64; null: any number.")
+    per_user: RateText | None = Field(
+        "20/minute", description="Of one user, as one trusted proxy names him; null: any number."
+    )
+    tracked: int = Field(
+        10_000, ge=100, le=1_000_000, description="Addresses that are remembered, and as many users: 150 bytes for each."
+    )
+
+
 class Limits(Model):
-    """The size of what is read."""
+    """The size of what is read, and how much is refused in so many words."""
 
     message_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="One CheckRequest, in bytes.")
     headers: int = Field(200, ge=1, le=10_000, description="Distinct header names in one request.")
     header_bytes: int = Field(16_384, ge=64, le=1_048_576, description="One header's name, or its value, in bytes.")
+    refusals: Refusals | None = Field(
+        None, description="Answers too many denials by 429: docs/refusal-limit.md. {} takes the defaults."
+    )
 
 
 class Stamp(Model):
@@ -154,6 +169,18 @@ class Admin(Model):
     )
 
 
+class Dns(Model):
+    """How the names under `trustedProxies` are resolved (docs/peers.md); nothing is, where there are none."""
+
+    servers: list[DnsServer] = Field(
+        [], max_length=3, description="IP addresses of name servers, with `:port`; [] asks those of this host."
+    )
+    min_ttl: Duration = Field("5s", description="A name is asked about again after this at the soonest.")
+    max_ttl: Duration = Field("30s", description="And after this at the latest, whatever its TTL is.")
+    timeout: Duration = Field("2s", description="For one question, with all its tries and servers.")
+    keep: Duration = Field("5m", description="How long the last good answer counts after its TTL, if none comes.")
+
+
 class Accepted(Model):
     """An audit finding that someone saw and accepted."""
 
@@ -169,18 +196,6 @@ class TrustedProxy(Model):
     user_header: UserHeader | None = Field(None, description="The header in which the proxy names the user.")
     required_headers: list[RequiredHeader] = Field([], description="Headers that must be there, in this order.")
     allow_users: list[str] = Field([], description="Exactly these users; [] allows everyone the proxy names.")
-class Dns(Model):
-    """How the names under `trustedProxies` are resolved (docs/peers.md); nothing is, where there are none."""
-
-    servers: list[DnsServer] = Field(
-        [], max_length=3, description="IP addresses of name servers, with `:port`; [] asks those of this host."
-    )
-    min_ttl: Duration = Field("5s", description="A name is asked about again after this at the soonest.")
-    max_ttl: Duration = Field("30s", description="And after this at the latest, whatever its TTL is.")
-    timeout: Duration = Field("2s", description="For one question, with all its tries and servers.")
-    keep: Duration = Field("5m", description="How long the last good answer counts after its TTL, if none comes.")
-
-
     allow_loopback: bool | None = Field(None, description="May the peer be loopback? Default: by the ruleset.")
     allow_comma_in_user: bool = Field(
         False, description="Users may have commas in their names, where the wire form proves a single header."
@@ -241,9 +256,9 @@ class Settings(Model):
     denial: Denial = Denial()
     decision_log: DecisionLog = DecisionLog()
     admin: Admin = Admin()
+    dns: Dns = Dns()
     mode: Mode = Field("enforce", description="shadow: denials are told and not enforced, and no identity passes.")
     accepted: list[Accepted] = Field([], description="Audit findings that someone saw and accepted.")
     gateways: dict[GatewayId, GatewayModel] = Field(
         min_length=1, description="By id: a DNS label, which the proxy's configuration names."
     )
-    dns: Dns = Dns()

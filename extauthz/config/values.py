@@ -12,6 +12,7 @@ from extauthz.config.peer_names import check_proxy_entry, check_server, refuse_n
 from extauthz.core.address import parse_address, parse_entry
 from extauthz.core.origin import parse_configured_origin
 from extauthz.core.text import fold, has_control, trim
+from extauthz.refusals import RateLimit
 
 UNIX: Final = "unix"
 UNIX_PREFIX: Final = "unix:"
@@ -21,6 +22,8 @@ _LABEL: Final = re.compile(r"[a-z0-9-]{1,63}")
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_RATE: Final = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour)")
+_RATE_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600}
 _ENDPOINT: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 _HIGHEST_PORT: Final = 65_535
 # sun_path of unix(7) has 108 bytes with the one that ends it.
@@ -88,10 +91,10 @@ def _check_address_or_unix(entry: str) -> str:
 
 
 def _check_address(entry: str) -> str:
+    refuse_name(entry)
     if parse_address(entry) is None:
         raise ValueError(f"{entry!r} is no IP address: write one address, without a prefix length, or use `auto`")
     return entry
-    refuse_name(entry)
 
 
 def _check_origin(entry: str) -> str:
@@ -209,6 +212,25 @@ def _check_endpoint(text: str) -> str:
     return text
 
 
+def _check_rate(text: str) -> str:
+    rate_limit(text)
+    return text
+
+
+def rate_limit(text: str) -> RateLimit:
+    """Read a rate such as 20/minute.
+
+    Raises:
+        ValueError: Saying what is wanted.
+    """
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"{text!r} is no rate: write a whole number and a unit (second, minute, hour), e.g. 20/minute"
+        )
+    return RateLimit(int(found[1]), _RATE_SECONDS[found[2]])
+
+
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
 UserHeader = Annotated[str, AfterValidator(_check_user_header)]
 RequiredHeader = Annotated[str, AfterValidator(_check_required_header)]
@@ -224,5 +246,8 @@ FileName = Annotated[str, AfterValidator(_check_path), Field(min_length=1)]
 Principal = Annotated[str, AfterValidator(_check_principal)]
 Duration = Annotated[
     str, AfterValidator(_check_duration), Field(json_schema_extra={"pattern": r"^\d{1,9}(ms|s|m|h|d)$"})
+]
+RateText = Annotated[
+    str, AfterValidator(_check_rate), Field(json_schema_extra={"pattern": r"^[1-9][0-9]{0,5}/(second|minute|hour)$"})
 ]
 ListenAddress = Annotated[str, AfterValidator(_check_endpoint)]

@@ -30,6 +30,8 @@ class Deny(NamedTuple):
         gateway: Whose policy denied it; None if the request reached no gateway.
         peer: The address whose word would have been taken, if it could be read.
         user: The user that a trusted peer named, where the request got that far; never to be taken as verified.
+        retry_after: The seconds until the client may ask again, where there were too many denials like this: then that
+            is all it is told, and `reason` is the operator's. 0 where it is told the reason.
     """
 
     reason: Reason
@@ -37,6 +39,12 @@ class Deny(NamedTuple):
     gateway: Gateway | None = None
     peer: Address | None = None
     user: str = ""
+    retry_after: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether the client is told "too many" in the place of the reason."""
+        return self.retry_after > 0
 
 
 class Shadowed(NamedTuple):

@@ -33,6 +33,8 @@ GAP: Final = os.urandom(DECISION_ID_BYTES).hex()
 
 # How many answers of each kind are kept for the next request like it.
 REMEMBERED_ANSWERS: Final = 1024
+# The same of those that tell of too many denials: each second until the client may ask again has its own.
+REMEMBERED_LIMITED: Final = 256
 # Answers that name a longer user are built anew each time: what is remembered is bounded in bytes too.
 LONGEST_REMEMBERED_USER_CHARACTERS: Final = 256
 
@@ -40,7 +42,7 @@ LONGEST_REMEMBERED_USER_CHARACTERS: Final = 256
 REASON_HEADER: Final = "x-authz-reason"
 DECISION_HEADER: Final = "x-authz-decision"
 
-_HIDDEN: Final = {401: "unauthorized", 403: "forbidden"}
+_HIDDEN: Final = {401: "unauthorized", 403: "forbidden", 429: "too_many_requests"}
 
 
 def new_decision_id() -> str:
@@ -93,7 +95,7 @@ class Refused:
     """The request ends here.
 
     Attributes:
-        status: 401 or 403.
+        status: 401, 403, or 429 where there were too many.
         headers: Name and value of the headers the client gets.
         body: What the client gets to read.
         gateway: The gateway's id, "" where the request reached none.
@@ -124,7 +126,17 @@ class AnswerBuilder:
         names: The configured header names by what they carry: user, gateway, decision, stamp.
     """
 
-    __slots__ = ("__weakref__", "_allow", "_allows", "_denials", "_deny", "_reuses_stamps", "_shadow", "names")
+    __slots__ = (
+        "__weakref__",
+        "_allow",
+        "_allows",
+        "_denials",
+        "_deny",
+        "_limited",
+        "_reuses_stamps",
+        "_shadow",
+        "names",
+    )
 
     def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool, reuses_stamps: bool = True) -> None:
         """Fix the names and what a denied client sees.
@@ -145,6 +157,8 @@ class AnswerBuilder:
         self._allow: Final = lru_cache(REMEMBERED_ANSWERS)(self._allows)
         self._shadow: Final = lru_cache(REMEMBERED_ANSWERS)(_build_shadow)
         self._deny: Final = lru_cache(REMEMBERED_ANSWERS)(self._denials.build)
+        # Apart, so that a flood of these pushes out none that people get.
+        self._limited: Final = lru_cache(REMEMBERED_LIMITED)(self._denials.build_limited)
 
     def build(self, decision: Decision, stamp: str | None = None, headers: Headers | None = None) -> Answer:
         """Build the answer to one decision.
@@ -165,7 +179,11 @@ class AnswerBuilder:
         if isinstance(decision, Shadowed):
             return self._shadow(decision.gateway, decision.denial.reason)
         page = self._denials.page is not None and headers is not None and wants_page(headers.read("accept"))
-        if len(decision.user) > LONGEST_REMEMBERED_USER_CHARACTERS:
+        forgotten = len(decision.user) > LONGEST_REMEMBERED_USER_CHARACTERS
+        if decision.limited:
+            limited = (decision.reason, decision.gateway, decision.user, page, decision.retry_after)
+            return replace(self._denials.build_limited(*limited), kept=False) if forgotten else self._limited(*limited)
+        if forgotten:
             return replace(self._denials.build(decision.reason, decision.gateway, decision.user, page=page), kept=False)
         return self._deny(decision.reason, decision.gateway, decision.user, page=page)
 
@@ -209,24 +227,40 @@ class _Denials:
     page: DenialPage | None
 
     def build(self, reason: Reason, gateway: Gateway | None, user: str, *, page: bool) -> Refused:
+        return self._build(reason, reason, gateway, user, page=page)
+
+    def build_limited(
+        self,
+        reason: Reason,
+        gateway: Gateway | None,
+        user: str,
+        page: bool,
+        retry_after: int,
+    ) -> Refused:
+        """Build what tells the client of too many denials in the place of the reason."""
+        told = self._build(reason, reasons.TOO_MANY_REFUSALS, gateway, user, page=page)
+        return replace(told, headers=(*told.headers, ("retry-after", str(retry_after))))
+
+    def _build(self, reason: Reason, told: Reason, gateway: Gateway | None, user: str, *, page: bool) -> Refused:
         gateway_id = gateway.id if gateway is not None else ""
-        shown = reason.code if self.show_reason else _HIDDEN[reason.status]
+        shown = told.code if self.show_reason else _HIDDEN[told.status]
         headers = [(DECISION_HEADER, GAP), ("cache-control", "no-store")]
         if self.show_reason:
             headers.append((REASON_HEADER, shown))
-        if reason.status == 401:
+        if told.status == 401:
             # RFC 9110, section 11.6.1: a 401 names a scheme. There is no credential to ask for: it is the proxy's job.
             headers.append(("www-authenticate", f'TrustedProxy realm="{gateway_id}"'))
         body = ""
         if page and self.page is not None:
             headers.extend(self.page.headers)
-            told = shown if self.show_reason else None
-            body = self.page.render(status=reason.status, gateway=gateway_id, decision=GAP, reason=told)
+            body = self.page.render(
+                status=told.status, gateway=gateway_id, decision=GAP, reason=shown if self.show_reason else None
+            )
         elif self.body != "empty":
             headers.append(("content-type", "application/json"))
             body = json.dumps({"error": shown, "gateway": gateway_id, "decision": GAP}, ensure_ascii=False)
         return Refused(
-            status=reason.status,
+            status=told.status,
             headers=tuple(headers),
             body=body,
             gateway=gateway_id,

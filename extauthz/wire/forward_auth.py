@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from extauthz.core.reasons import TOO_MANY_REFUSALS
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import trim
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
@@ -22,6 +23,9 @@ DOORS: Final = b"/forward-auth"
 
 # The header in which Envoy is to say whose connection it received (headers_to_add; it replaces a client's copy).
 ENVOY_PEER_HEADER: Final = "x-extauthz-peer"
+
+# The denial that every proxy takes for one.
+_TAKEN_BY_ALL: Final = 403
 
 # No gateway has this id: a path that is no door's selects none, and the host does not come into it.
 _NO_GATEWAY: Final = ""
@@ -35,19 +39,21 @@ class HttpMessage(NamedTuple):
     Attributes:
         method: The method of the request to the door itself.
         target: The raw request target, with its query.
-        headers: Names in lower case; values without the white space around them.
+        headers: Names and values without the white space around them.
+        body: Where a server reads bodies, what was announced and came; no door does.
     """
 
     method: str
     target: bytes
     headers: RawHeaders
+    body: bytes = b""
 
 
 class HttpAnswer(NamedTuple):
     """An HTTP response.
 
     Attributes:
-        status: 200, 401 or 403 from a door.
+        status: 200, 401, 403 or 429 from a door.
         headers: With content-length.
         body: Not to be sent to HEAD.
     """
@@ -67,6 +73,7 @@ class Dialect:
         host: The original host.
         peer: Who is at the other end of the connection that the proxy received: the right-most entry of this header.
         exact: The proxy sends copies of a header one by one, as they came.
+        too_many: What it is answered where there were too many denials: 403 where it takes 429 for an error.
         says: All of these headers.
         own: Those of them that the proxy writes for this door alone, and Host, which is the door's where the
             original host stands elsewhere. The rules do not see them.
@@ -78,6 +85,7 @@ class Dialect:
     host: str
     peer: str
     exact: bool
+    too_many: int = TOO_MANY_REFUSALS.status
 
     says: tuple[str, ...] = field(init=False)
     own: tuple[str, ...] = field(init=False)
@@ -98,7 +106,15 @@ DIALECTS: Final = {
     "caddy": Dialect(
         method="x-forwarded-method", uri="x-forwarded-uri", host="x-forwarded-host", peer="x-forwarded-for", exact=True
     ),
-    "nginx": Dialect(method="x-original-method", uri="x-original-uri", host="host", peer="x-forwarded-for", exact=True),
+    # auth_request makes a 500 of all but 2xx, 401 and 403.
+    "nginx": Dialect(
+        method="x-original-method",
+        uri="x-original-uri",
+        host="host",
+        peer="x-forwarded-for",
+        exact=True,
+        too_many=_TAKEN_BY_ALL,
+    ),
     # Envoy joins copies before it asks over HTTP unless encode_raw_headers is set, and nothing here tells which.
     "envoy": Dialect(method=None, uri=None, host="host", peer=ENVOY_PEER_HEADER, exact=False),
 }
@@ -179,7 +195,7 @@ def _values(raw: RawHeaders) -> tuple[dict[str, bytes], set[str]]:
     for raw_name, value in raw:
         if not raw_name.isascii():
             raise _UnreadableError("a header's name is no ASCII")
-        name = raw_name.decode()
+        name = raw_name.decode().lower()
         if name not in values:
             values[name] = value
         else:
@@ -203,14 +219,17 @@ def _text(said: Mapping[str, bytes | None], name: str) -> str:
         raise _UnreadableError(f"{name} is no UTF-8") from error
 
 
-def encode(answer: Answer, decision_id: str) -> HttpAnswer:
+def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> HttpAnswer:
     """Write an answer as an HTTP response.
 
     Args:
         answer: The answer.
         decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
+        dialect: Of the door; None if it is no door's, then it may be nginx that asks at a wrong one.
     """
     status, headers, body = _parts_of(answer)
+    if status == TOO_MANY_REFUSALS.status:
+        status = DIALECTS[dialect].too_many if dialect is not None else _TAKEN_BY_ALL
     gap, own = GAP.encode(), decision_id.encode()
     return HttpAnswer(
         status, [(name, own if value == gap else value) for name, value in headers], body.replace(gap, own)

@@ -78,7 +78,7 @@ class DenialPage:
         """Return the page.
 
         Args:
-            status: 401 or 403.
+            status: 401, 403 or 429.
             gateway: The gateway's id; "" where the request reached none.
             decision: The decision's id, by which the operator finds it in the log.
             reason: Why; None where clients are not told.
