@@ -1,7 +1,6 @@
 """`make bench`: measure, print tables, write the figures as JSON and as plots; on request, docs/performance.md."""
 
 import json
-import logging
 import signal
 import sys
 import time
