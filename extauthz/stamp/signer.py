@@ -10,7 +10,8 @@ import json
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from extauthz.stamp.claims import (
     BINDINGS,
@@ -33,6 +34,9 @@ MAX_REUSED_STAMPS: Final = 4_000
 """How many stamps are kept for reuse; about 4 MB when full. No stamp and no key of this cache is longer than
 `MAX_STAMP_BYTES`, so that it cannot grow beyond 16 KiB a stamp, whatever hosts and methods are sent."""
 
+MAX_REMEMBERED_CLAIMS: Final = 512
+"""How many users of Gateways, and as many requests as they are bound, have their claims kept as JSON."""
+
 JTI_BYTES: Final = 16
 """Random bytes of a stamp's `jti`."""
 
@@ -54,6 +58,22 @@ class KeySource(Protocol):
     @property
     def keys(self) -> KeySet:
         """The keys of this moment; another object when they have changed."""
+
+
+class Issued(NamedTuple):
+    """A stamp, and how long it may be handed out again.
+
+    Attributes:
+        text: The compact JWS.
+        since: From when on, in Unix seconds: before that it would not be valid yet, by a clock that was set back.
+        until: Until when, in Unix seconds; not at all where this is no later than `since`.
+        keys: The keys of which the active one signed it.
+    """
+
+    text: str
+    since: float
+    until: float
+    keys: KeySet
 
 
 class Signatures:
@@ -82,9 +102,9 @@ class _Epoch:
         self.keys = keys
         self.key = key
         self.ends = ends
-        # (when made, good until, stamp); two generations, so that a full cache forgets its older half.
-        self.fresh: dict[tuple[str, ...], tuple[float, float, str]] = {}
-        self.older: dict[tuple[str, ...], tuple[float, float, str]] = {}
+        # Two generations, so that a full cache forgets its older half.
+        self.fresh: dict[tuple[str, ...], Issued] = {}
+        self.older: dict[tuple[str, ...], Issued] = {}
 
 
 class Stamper:
@@ -140,6 +160,9 @@ class Stamper:
         self._generation_size = cache_size // 2
         self._signatures = signatures or Signatures()
         self._clock = clock
+        # Of the claims, what comes before and behind the three that are new in each stamp.
+        self._before = lru_cache(MAX_REMEMBERED_CLAIMS)(partial(_claims_before, issuer))
+        self._behind = lru_cache(MAX_REMEMBERED_CLAIMS)(_claims_behind)
         now = clock()
         if algorithm and all(key.algorithm != algorithm for key in source.keys.published(now)):
             raise KeyDirectoryError(
@@ -153,9 +176,25 @@ class Stamper:
         """The id of the key that signs now."""
         return self._current(self._clock()).key.kid
 
+    @property
+    def takes_any_path(self) -> bool:
+        """Whether a stamp for one path is as good for every other."""
+        return not self._by_path
+
+    @property
+    def reuses(self) -> bool:
+        """Whether a stamp may be handed out again."""
+        return self._reuse > 0
+
     def stamp(  # noqa: PLR0913 (the claims)
         self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str
     ) -> str:
+        """Return the text of what `issue` issues."""
+        return self.issue(gateway, user, peer, method, host, path).text
+
+    def issue(  # noqa: PLR0913, PLR0917 (the claims)
+        self, gateway: str, user: str, peer: str, method: str, host: str, path: str
+    ) -> Issued:
         """Return the stamp of one allowed request: a compact JWS (RFC 7515, section 7.1).
 
         A stamp that is handed out again has more than `lifetime - reuse` seconds left, and is signed by the key that
@@ -182,19 +221,24 @@ class Stamper:
         if epoch.keys is not self._source.keys or now >= epoch.ends:
             epoch = self._current(now)
         if not self._reuse:
-            return self._sign(epoch.key, int(now), gateway, user, peer, method, host, path)
+            return Issued(
+                self._sign(epoch.key, int(now), gateway, user, peer, method, host, path), now, now, epoch.keys
+            )
         wanted = (gateway, user, peer, method, host, path)
         kept = epoch.fresh.get(wanted) or epoch.older.get(wanted)
-        # The lower bound is for a clock that was set back: such a stamp would not be valid yet.
-        if kept is not None and kept[0] <= now < kept[1]:
-            return kept[2]
+        if kept is not None and kept.since <= now < kept.until:
+            return kept
         issued = int(now)
-        stamp = self._sign(epoch.key, issued, gateway, user, peer, method, host, path)
+        text = self._sign(epoch.key, issued, gateway, user, peer, method, host, path)
         if len(epoch.fresh) >= self._generation_size:
             epoch.older, epoch.fresh = epoch.fresh, {}
         # From `iat`, not from now: the fraction of a second that `iat` drops counts against the lifetime.
-        epoch.fresh[wanted] = (now, min(issued + self._reuse, epoch.ends), stamp)
-        return stamp
+        made = epoch.fresh[wanted] = Issued(text, now, min(issued + self._reuse, epoch.ends), epoch.keys)
+        return made
+
+    def is_good(self, issued: Issued, now: float) -> bool:
+        """Tell whether a stamp may be handed out again at this time (Unix seconds), as `issue` would."""
+        return issued.since <= now < issued.until and issued.keys is self._source.keys
 
     def _current(self, now: float) -> _Epoch:
         epoch = self._epoch
@@ -212,33 +256,48 @@ class Stamper:
     def _sign(  # noqa: PLR0913, PLR0917 (the claims)
         self, key: SigningKey, issued: int, gateway: str, user: str, peer: str, method: str, host: str, path: str
     ) -> str:
-        claims: dict[str, str | int] = {
-            "iss": self._issuer,
-            "aud": gateway,
-            "sub": user,
-            "iat": issued,
-            "exp": issued + self._lifetime,
-            "jti": encode_segment(os.urandom(JTI_BYTES)),
-            "prx": peer,
-        }
-        if self._by_method:
-            claims["htm"] = method
-        if self._by_host:
-            claims["hth"] = host
-        if self._by_path:
-            claims["pth"] = path
-        signed = f"{key.header_segment}.{encode_segment(_to_json(claims))}"
+        if len(user) + len(method) + len(host) > MAX_STAMP_BYTES:
+            raise _too_large(method, host, user)  # before anything is made of it, or remembered
+        jti = encode_segment(os.urandom(JTI_BYTES))
+        claims = b'%b"iat":%d,"exp":%d,"jti":"%b"%b' % (
+            self._before(gateway, user),
+            issued,
+            issued + self._lifetime,
+            jti.encode(),
+            self._behind(
+                peer,
+                method if self._by_method else None,
+                host if self._by_host else None,
+                path if self._by_path else None,
+            ),
+        )
+        signed = f"{key.header_segment}.{encode_segment(claims)}"
         if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
-            raise StampTooLargeError(
-                f"the stamp would be longer than {MAX_STAMP_BYTES} bytes: the method has {len(method)} characters, "
-                f"the host {len(host)}, the user {len(user)}"
-            )
+            raise _too_large(method, host, user)
         signature = key.sign(signed.encode("ascii"))
         self._signatures.add()
         return f"{signed}.{encode_segment(signature)}"
 
 
-def _to_json(claims: dict[str, str | int]) -> bytes:
+def _too_large(method: str, host: str, user: str) -> StampTooLargeError:
+    return StampTooLargeError(
+        f"the stamp would be longer than {MAX_STAMP_BYTES} bytes: the method has {len(method)} characters, "
+        f"the host {len(host)}, the user {len(user)}"
+    )
+
+
+def _claims_before(issuer: str, gateway: str, user: str) -> bytes:
+    """Return a stamp's claims as JSON, up to those that are new in each."""
+    return _to_json({"iss": issuer, "aud": gateway, "sub": user})[:-1] + b","
+
+
+def _claims_behind(peer: str, method: str | None, host: str | None, path: str | None) -> bytes:
+    """Return a stamp's claims as JSON, behind those that are new in each; None is what it is not bound to."""
+    claims = {"prx": peer, "htm": method, "hth": host, "pth": path}
+    return b"," + _to_json({name: value for name, value in claims.items() if value is not None})[1:]
+
+
+def _to_json(claims: dict[str, str]) -> bytes:
     try:
         return json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
