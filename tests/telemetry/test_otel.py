@@ -66,8 +66,10 @@ def test_what_is_asked_for_and_not_there_is_told(variable: str, value: str, on: 
 def loaded_after(code: str) -> str:
     """Run code in an interpreter of its own, and return what it printed and logged."""
     code = f"from extauthz.logs import configure_logs; configure_logs(); {code}"
-    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run([sys.executable, "-c", code], **streams, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    return found.stdout
 
 
 def test_nothing_of_it_is_loaded_while_it_is_off() -> None:
