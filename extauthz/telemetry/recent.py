@@ -68,18 +68,29 @@ class Given(NamedTuple):
 class _Kept:
     """One decision, as it came until somebody wants to see it."""
 
-    __slots__ = ("_line", "_record", "number", "outcome", "size")
+    __slots__ = ("_line", "_outcome", "_record", "number", "size")
 
-    def __init__(self, number: int, record: Record, outcome: Outcome) -> None:
-        self.number: Final = number
-        self.outcome: Final = outcome
-        self.size: Final = record.size
+    def __init__(self, number: int, record: Record) -> None:
+        self.number = number
+        self.size = record.size
         self._record: Record | None = record
+        self._outcome: Outcome | None = None
         self._line: DecisionLine | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the decision is counted as."""
+        record = self._record  # first: it is let go of when the outcome is there
+        if record is not None:
+            return outcome_of(record.decision)
+        if self._outcome is None:
+            raise AssertionError("a decision has its record or its outcome")
+        return self._outcome
 
     def line(self, maker: LineMaker) -> DecisionLine:
         """Return the decision log's line, made once: after that the request and its policy are let go of."""
         if self._record is not None:
+            self._outcome = outcome_of(self._record.decision)
             self._line, self._record = maker.line(self._record), None
         if self._line is None:
             raise AssertionError("a decision has its record or its line")
@@ -133,8 +144,9 @@ class Recent:
             if record.policy is not self._policy:
                 self._let_go_of_policies()
                 self._policy = record.policy
-            self._keep(record, outcome_of(record.decision))
-            self._count_denied(record, hidden)
+            self._keep(record)
+            if not isinstance(record.decision, Allow):
+                self._count_denied(record, hidden)
         self.history.sample(self._clock())
 
     def close(self) -> None:
@@ -156,10 +168,10 @@ class Recent:
         lines = zip((kept.number for kept in shown), self._lines(shown), strict=True)
         return Given(last, list(lines), len(newer) > most or (0 < number < gone))
 
-    def _keep(self, record: Record, outcome: Outcome) -> None:
+    def _keep(self, record: Record) -> None:
         with self._lock:
             self._number += 1
-            kept = _Kept(self._number, record, outcome)
+            kept = _Kept(self._number, record)
             self._kept.append(kept)
             self._bytes += kept.size
             while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
