@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
 
+from extauthz.stamp.jwk import PrivateKey, private_members, read_private
 from extauthz.stamp.keyset import SigningKey
 
 if TYPE_CHECKING:
@@ -125,11 +124,8 @@ def read_key(path: Path, owners: frozenset[int] | None = None) -> SigningKey:
 
 
 def _dump(key: SigningKey) -> bytes:
-    private = key.private_key
-    whole: ECKey | OKPKey
-    whole = OKPKey.import_key(private) if isinstance(private, Ed25519PrivateKey) else ECKey.import_key(private)
     times = {"created_at": key.created_at, "activates_at": key.activates_at}
-    document: dict[str, Any] = {**whole.as_dict(private=True), **key.public_jwk, **times}
+    document: dict[str, Any] = {**private_members(key.private_key), **key.public_jwk, **times}
     return json.dumps(document, indent=2).encode() + b"\n"
 
 
@@ -157,18 +153,12 @@ def _is_time(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= _MAX_TIME
 
 
-def _private_key(path: Path, document: dict[str, Any], cure: str) -> ec.EllipticCurvePrivateKey | Ed25519PrivateKey:
-    known: dict[str, Any] = {name: document[name] for name in ("kty", "crv", "x", "y", "d") if name in document}
+def _private_key(path: Path, document: dict[str, Any], cure: str) -> PrivateKey:
     try:
-        match known.get("kty"), known.get("crv"):
-            case "EC", "P-256":
-                private: object = ECKey.import_key(known).private_key
-            case "OKP", "Ed25519":
-                private = OKPKey.import_key(known).private_key
-            case _:
-                raise KeyDirectoryError(f"{path}: neither a P-256 nor an Ed25519 key. {cure}")
-    except (JoseError, ValueError, TypeError, KeyError):
-        raise KeyDirectoryError(f"{path}: the key in it cannot be used. {cure}") from None
-    if not isinstance(private, ec.EllipticCurvePrivateKey | Ed25519PrivateKey):
-        raise KeyDirectoryError(f"{path}: holds no private key. {cure}")
+        private = read_private(document)
+    except ValueError:
+        told = "the key in it cannot be used" if "d" in document else "holds no private key"
+        raise KeyDirectoryError(f"{path}: {told}. {cure}") from None
+    if private is None:
+        raise KeyDirectoryError(f"{path}: neither a P-256 nor an Ed25519 key. {cure}")
     return private

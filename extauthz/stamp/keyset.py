@@ -13,9 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from joserfc.jwk import ECKey, OKPKey
 
 from extauthz.stamp.claims import (
     LEEWAY_SECONDS,
@@ -25,9 +24,9 @@ from extauthz.stamp.claims import (
     Algorithm,
     encode_segment,
 )
+from extauthz.stamp.jwk import COORDINATE_BYTES, PrivateKey, public_members, thumbprint
 
 State: TypeAlias = Literal["next", "active", "previous", "retired"]
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | Ed25519PrivateKey
 
 PUBLICATION_SECONDS: Final = 300
 """How long a key is published before it signs. It covers what lies between a new file and the last verifier that knows
@@ -37,7 +36,6 @@ caches (60 s), the verifier's refresh (60 s), and the clocks."""
 WITHDRAWAL_SLACK_SECONDS: Final = 30
 """Added to how long a previous key stays published, for a replica that was slow to look at its directory."""
 
-_COORDINATE_BYTES: Final = 32
 _SHA256: Final = ec.ECDSA(hashes.SHA256())
 
 
@@ -99,9 +97,8 @@ class SigningKey:
     @cached_property
     def public_jwk(self) -> dict[str, str]:
         """The public key as its JWKS has it (RFC 7517, section 4)."""
-        key = _as_jwk(self.private_key.public_key())
-        jwk = {name: str(value) for name, value in key.as_dict(private=False).items()}
-        return {**jwk, "use": "sig", "alg": self.algorithm, "kid": key.thumbprint()}
+        members = public_members(self.private_key.public_key())
+        return {**members, "use": "sig", "alg": self.algorithm, "kid": thumbprint(members)}
 
     @cached_property
     def kid(self) -> str:
@@ -125,13 +122,7 @@ class SigningKey:
         if isinstance(key, Ed25519PrivateKey):
             return key.sign(data)
         r, s = decode_dss_signature(key.sign(data, _SHA256))
-        return r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
-
-
-def _as_jwk(public: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> ECKey | OKPKey:
-    if isinstance(public, Ed25519PublicKey):
-        return OKPKey.import_key(public)
-    return ECKey.import_key(public)
+        return r.to_bytes(COORDINATE_BYTES, "big") + s.to_bytes(COORDINATE_BYTES, "big")
 
 
 @dataclass(frozen=True, eq=False)
