@@ -14,12 +14,12 @@ from urllib.parse import parse_qsl
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors.admin_guard import Guard, Headers, answer, raw_answer
-from extauthz.doors.http_bodies import BodyProtocol
+from extauthz.doors.http_bodies import BodyConnection
 from extauthz.doors.http_limits import Limits
 from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.doors.token_file import TokenFile
 from extauthz.logs import get_logger
-from extauthz.wire.forward_auth import HttpAnswer
+from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
 _log: Final = get_logger(__name__)
 
@@ -117,7 +117,7 @@ class AdminDoor:
                     door="admin",
                 ),
                 drain_seconds=settings.drain_seconds,
-                protocol=BodyProtocol,
+                connection=BodyConnection,
             ),
         )
 
@@ -153,7 +153,7 @@ class _Neighbours:
 
 
 class _Application:
-    """The paths, as an ASGI application."""
+    """The paths."""
 
     def __init__(self, pages: Pages, settings: AdminDoorSettings, guard: Guard, working: ThreadPoolExecutor) -> None:
         self._pages: Final = pages
@@ -161,23 +161,22 @@ class _Application:
         self._guard: Final = guard
         self._working: Final = working
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def answer(self, message: HttpMessage, _caller: Caller) -> HttpAnswer:
+        """Answer one request."""
         try:
-            status, headers, body = await self._answer(scope, receive)
+            return await self._answer(message)
         except Exception:  # noqa: BLE001 - whatever it is, nothing of it is for whoever asks
             _log.exception("the admin address could not answer")
-            status, headers, body = answer(500, {"error": "internal_error", "do": "the service's log says why"})
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            return answer(500, {"error": "internal_error", "do": "the service's log says why"})
 
-    async def _answer(self, scope: Any, receive: Any) -> HttpAnswer:
-        path, _, query = scope["state"]["target"].partition(b"?")
-        method, headers = scope["method"], scope["headers"]
+    async def _answer(self, message: HttpMessage) -> HttpAnswer:
+        path, _, query = message.target.partition(b"?")
+        method, headers = message.method, [(name.lower(), value) for name, value in message.headers]
         refused = self._guard.refuse_host(headers)
         if refused is not None:
             return refused
         if path.startswith(DATA):
-            return await self._data(path.removeprefix(DATA).decode("latin-1"), query, scope, receive)
+            return await self._data(path.removeprefix(DATA).decode("latin-1"), query, message._replace(headers=headers))
         if path not in _PLAIN and path not in self._pages.files:
             return answer(404, {"error": "not_found", "do": "there is /livez, /readyz, /metrics and /console"})
         if method not in _READING:
@@ -204,20 +203,18 @@ class _Application:
         content_type, body = self._settings.metrics(accept.decode("latin-1"))
         return raw_answer(200, body, content_type.encode())
 
-    async def _data(self, name: str, query: bytes, scope: Any, receive: Any) -> HttpAnswer:
-        method, headers = scope["method"], scope["headers"]
+    async def _data(self, name: str, query: bytes, message: HttpMessage) -> HttpAnswer:
+        method, headers, body = message.method, message.headers, message.body
         refused = self._guard.refuse_foreign(headers) or self._guard.refuse_stranger(headers)
         if refused is not None:
             return refused
         posted = name in self._pages.posted
         if method not in ({"POST"} if posted else _READING):
             return answer(405, {"error": "method_not_allowed"}, (b"allow", b"POST" if posted else b"GET, HEAD"))
-        body = b""
         if posted:
             # What a form of another site can send is never this: a browser would ask first, and is told nothing.
             if _values(headers, b"content-type") != [_JSON]:
                 return answer(415, {"error": "json_wanted", "do": "send Content-Type: application/json"})
-            body = await _body(scope["state"]["length"], receive)
             if not body:
                 return answer(413, {"error": "body_refused", "do": "send JSON with a Content-Length, 64 KiB at most"})
         try:
@@ -233,16 +230,3 @@ _PLAIN: Final = frozenset({b"/", b"/livez", b"/readyz", b"/metrics"})
 
 def _values(headers: Headers, wanted: bytes) -> list[bytes]:
     return [value.partition(b";")[0].strip().lower() for name, value in headers if name == wanted]
-
-
-async def _body(length: int | None, receive: Any) -> bytes:
-    """Return the body; b"" if it is not one that is read, or did not come whole."""
-    found = b""
-    while length is not None and len(found) < length:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b""
-        found += message["body"]
-        if not message["more_body"]:
-            break
-    return found if length is not None and len(found) == length else b""

@@ -7,7 +7,7 @@ a mistyped gateway would look like a broken server. Outside, there is the JWKS, 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
@@ -91,21 +91,14 @@ class HttpDoor:
 
 
 class _Application:
-    """The paths, as an ASGI application."""
+    """The paths. The decision takes microseconds: it does not leave the server's loop."""
 
     def __init__(self, forwarder: Forwarder, jwks: Callable[[], Jwks | None] | None) -> None:
         self._forwarder: Final = forwarder
         self._jwks: Final = jwks
 
-    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
-        # The body is never asked for. The decision takes microseconds: it does not leave this loop.
-        state = scope["state"]
-        message = HttpMessage(scope["method"], state["target"], scope["headers"])
-        status, headers, body = self._answer(message, state["caller"])
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    def _answer(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
+    def answer(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
+        """Answer a question to a door, or send the public keys."""
         if is_door(message.target):
             return self._forwarder.forward(message, caller)
         if message.target.partition(b"?")[0] == _JWKS_TARGET:
@@ -119,7 +112,7 @@ class _Application:
         if jwks is None:
             return _told(404, "stamps_are_off")
         headers = [(name.encode(), value.encode()) for name, value in jwks.headers()]
-        wanted = b",".join(value for name, value in message.headers if name == b"if-none-match")
+        wanted = b",".join(value for name, value in message.headers if name.lower() == b"if-none-match")
         if jwks.not_modified(wanted.decode("latin-1")):
             return HttpAnswer(304, headers, b"")
         return HttpAnswer(200, [*headers, (b"content-length", b"%d" % len(jwks.body))], jwks.body)

@@ -3,31 +3,34 @@
 For the admin address alone, where a request to be explained is too much for a URL and does not belong into one.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from extauthz.doors.http_limits import LimitedProtocol, Limits
+from extauthz.doors.http_connection import Connection, Serving
 
 if TYPE_CHECKING:
     import asyncio
+
+    from extauthz.wire.forward_auth import HttpMessage, RawHeaders
 
 # A request that is to be explained: more than `limits.headerBytes` of a usual configuration.
 BODY_BYTES: Final = 65_536
 # Time for a body to arrive whole.
 BODY_SECONDS: Final = 10.0
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-class BodyProtocol(LimitedProtocol):
-    """`LimitedProtocol` that hands on the body of a POST, if its Content-Length is `BODY_BYTES` at most.
 
-    Any other body is dropped, and the application finds None as the state's `length`. The connection is closed after
-    an answer to a request with a body, whichever it was.
+class BodyConnection(Connection):
+    """A `Connection` that hands on the body of a POST, if its Content-Length is `BODY_BYTES` at most.
+
+    Any other body is dropped, and the application finds none. The connection is closed after an answer to a request
+    with a body, whichever it was.
     """
 
-    def __init__(self, limits: Limits, **uvicorn: Any) -> None:
-        super().__init__(limits, **uvicorn)
-        self._takes = False
+    def __init__(self, serving: Serving) -> None:
+        super().__init__(serving)
+        self._taken: HttpMessage | None = None
+        self._body = bytearray()
         self._body_clock: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -36,27 +39,31 @@ class BodyProtocol(LimitedProtocol):
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        """Say whether a body is awaited."""
+        """Hand the request on, unless its body is awaited."""
         super().on_headers_complete()
-        length = _length(self.headers) if self.scope["method"] == "POST" else None
-        self._takes = length is not None
-        self.scope["state"]["length"] = length
-        if self._takes:
-            self._over = False  # until it is here
-            self._body_clock = self.loop.call_later(BODY_SECONDS, self.transport.abort)
+        message = self._waiting[-1]
+        if message is None or message.method != "POST" or not _is_awaited(message.headers):
+            return
+        self._taken = self._waiting.pop()
+        self._whole, self._over = True, False  # until it is here
+        self._body_clock = self._loop.call_later(BODY_SECONDS, self.abort)
+        if not self._waiting and any(name.lower() == b"expect" for name, _ in message.headers):
+            self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Keep what is awaited; the parser gives no more of it than its length."""
-        if self._takes:
-            HttpToolsProtocol.on_body(self, body)
+        if self._taken is None:
+            super().on_body(body)
+        self._body += body
 
     def on_message_complete(self) -> None:
-        """Read nothing behind the body."""
+        """Hand a request on that has its body now, and read nothing behind it."""
         super().on_message_complete()
-        if self._takes:
-            self._takes = False
-            self._over = True
+        if self._taken is not None:
             self._stop_body_clock()
+            self._waiting.append(self._taken._replace(body=bytes(self._body)))
+            self._taken = None
+            self._over = self._lingers = True
 
     def _stop_body_clock(self) -> None:
         if self._body_clock is not None:
@@ -64,11 +71,9 @@ class BodyProtocol(LimitedProtocol):
             self._body_clock = None
 
 
-def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
-    """Return the length of a body that is to be read: exactly one Content-Length within the limit, nothing else."""
-    if any(name == b"transfer-encoding" for name, _ in headers):
-        return None
-    found = [value for name, value in headers if name == b"content-length"]
-    if len(found) != 1 or not found[0].isdigit() or not 0 < int(found[0]) <= BODY_BYTES:
-        return None
-    return int(found[0])
+def _is_awaited(headers: "RawHeaders") -> bool:
+    """Tell whether a body is to be read: exactly one Content-Length within the limit, nothing else."""
+    if any(name.lower() == b"transfer-encoding" for name, _ in headers):
+        return False
+    found = [value for name, value in headers if name.lower() == b"content-length"]
+    return len(found) == 1 and found[0].isdigit() and 0 < int(found[0]) <= BODY_BYTES

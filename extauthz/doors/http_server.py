@@ -1,22 +1,23 @@
-"""A uvicorn server in a thread of its own: listens everywhere or nowhere, runs, drains. What it serves is not here."""
+"""An HTTP server in a thread of its own: listens everywhere or nowhere, runs, drains. What it serves is not here."""
 
+import asyncio
+import socket
 import threading
-import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import uvicorn
+from typing import Final
 
 from extauthz.config.values import Endpoint
-from extauthz.doors.endpoints import DoorError, listen
-from extauthz.doors.http_limits import IDLE_SECONDS, LimitedProtocol, Limits
+from extauthz.doors.endpoints import BACKLOG, DoorError, listen
+from extauthz.doors.http_connection import Application, Connection, Serving
+from extauthz.doors.http_limits import IDLE_SECONDS, Limits
 
 # How long the server may take to start; it has nothing to do but to run.
 START_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class HttpServerSettings:
         limits: The limits of the door, and what counts against them.
         drain_seconds: Time for what is under way when it is closed.
         idle_seconds: How long a connection may be kept without a request.
-        protocol: What parses.
+        connection: What reads and answers.
     """
 
     name: str
@@ -37,22 +38,23 @@ class HttpServerSettings:
     limits: Limits
     drain_seconds: int
     idle_seconds: float = IDLE_SECONDS
-    protocol: type[LimitedProtocol] = LimitedProtocol
+    connection: type[Connection] = Connection
 
 
 class HttpServer:
-    """Serves one ASGI application.
+    """Serves one application.
 
     Attributes:
         endpoints: Where it listens, with the ports that the system chose; set by `start`.
     """
 
-    def __init__(self, application: Any, settings: HttpServerSettings) -> None:
+    def __init__(self, application: Application, settings: HttpServerSettings) -> None:
         self.endpoints: tuple[Endpoint, ...] = ()
         self._application: Final = application
         self._settings: Final = settings
-        self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: Final = asyncio.Event()
 
     def start(self) -> None:
         """Listen everywhere, or nowhere.
@@ -60,7 +62,7 @@ class HttpServer:
         Raises:
             DoorError: An address cannot be listened on, or the server does not run.
         """
-        sockets = []
+        sockets: list[socket.socket] = []
         endpoints = []
         try:
             for endpoint in self._settings.endpoints:
@@ -71,14 +73,15 @@ class HttpServer:
             for one in sockets:
                 one.close()
             raise
-        server = self._server = uvicorn.Server(self._config())
-        self._thread = threading.Thread(target=server.run, args=(sockets,), name=self._settings.name, daemon=True)
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(sockets, started), name=self._settings.name, daemon=True
+        )
         self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise DoorError("the HTTP server does not run; what it wrote before this says why")
-            time.sleep(_POLL_SECONDS)
+        try:
+            started.result(START_SECONDS)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise DoorError(f"the HTTP server does not run: {error or 'it did not start in time'}") from error
         self.endpoints = tuple(endpoints)
 
     def is_alive(self) -> bool:
@@ -87,27 +90,47 @@ class HttpServer:
 
     def drain(self) -> None:
         """Take no more connections, answer what is under way for at most the drain time, and close."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+        if self._thread is not None and self._loop is not None:
+            with suppress(RuntimeError):  # it runs no more
+                self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join(self._settings.drain_seconds + START_SECONDS)
         for endpoint in self.endpoints:
             if endpoint.path:
                 Path(endpoint.path).unlink(missing_ok=True)
 
-    def _config(self) -> uvicorn.Config:
+    def _run(self, sockets: Sequence[socket.socket], started: "Future[None]") -> None:
+        try:
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
+                runner.run(self._serve(sockets, started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, sockets: Sequence[socket.socket], started: "Future[None]") -> None:
+        loop = self._loop = asyncio.get_running_loop()
         settings = self._settings
-        protocol: Any = partial(settings.protocol, settings.limits)
-        return uvicorn.Config(
-            self._application,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="error",  # what clients do wrong is no news
-            access_log=False,
-            proxy_headers=False,  # the caller is who connected, whatever a header says
-            server_header=False,
-            timeout_keep_alive=settings.idle_seconds,  # type: ignore[arg-type]  # call_later takes fractions
-            timeout_graceful_shutdown=settings.drain_seconds,
-        )
+        serving = Serving(self._application, settings.limits, settings.idle_seconds, loop)
+        connection = partial(settings.connection, serving)
+        servers = []
+        for one in sockets:
+            listened = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
+            servers.append(await listened(connection, sock=one, backlog=BACKLOG))
+        started.set_result(None)
+        await self._ending.wait()
+        for server in servers:
+            server.close()
+        for open_one in list(serving.connections):
+            open_one.shut_down()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(serving.is_empty(), settings.drain_seconds)
+        for open_one in list(serving.connections):
+            open_one.abort()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - only who serves needs it
+    except ImportError:  # it is made for CPython alone
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

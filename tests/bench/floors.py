@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from extauthz.wire.forward_auth import HttpAnswer
 from extauthz.wire.pb import check_pb2 as pb
 
 CALLS = 1000
@@ -76,8 +77,11 @@ def http(port: int) -> None:
     )
 
 
-class _Everyone:
-    """Lets everybody in."""
+class _Nothing:
+    """Lets everybody in, and answers 200 with nothing."""
+
+    def answer(self, _message: Any, _caller: Any) -> HttpAnswer:
+        return HttpAnswer(200, [(b"content-length", b"0")], b"")
 
     def admits(self, _caller: Any) -> bool:
         return True
@@ -94,10 +98,11 @@ def http_limited(port: int) -> None:
     from extauthz.doors.http_limits import Limits  # noqa: PLC0415
     from extauthz.doors.http_server import HttpServer, HttpServerSettings  # noqa: PLC0415
 
-    limits = Limits(connections=CALLS, header_lines=800, gatekeeper=_Everyone())
+    nothing = _Nothing()
+    limits = Limits(connections=CALLS, header_lines=800, gatekeeper=nothing)
     endpoint = Endpoint.parse(f"127.0.0.1:{port}")
     settings = HttpServerSettings(name="floor", endpoints=(endpoint,), limits=limits, drain_seconds=1)
-    HttpServer(_empty, settings).start()
+    HttpServer(nothing, settings).start()
     threading.Event().wait()
 
 

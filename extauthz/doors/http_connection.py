@@ -1,0 +1,363 @@
+"""One connection to an HTTP door: httptools parses, this keeps the limits, and answers in the order of the questions.
+
+Nothing here reads a header but by the parser, which frames the message, and decides nothing. What a body announces is
+never waited for and never read: the answer goes out, and then the connection is closed.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import httptools
+
+from extauthz.core.request import Caller
+from extauthz.doors import http_limits
+from extauthz.doors.http_limits import LINGER_BYTES, MOST_WAITING, Limits, caller_of
+from extauthz.logs import get_logger
+from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
+
+_log: Final = get_logger(__name__)
+
+_STATUS_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
+_END: Final = b"\r\n"
+_LAST: Final = b"connection: close\r\n\r\n"
+
+
+class Application(Protocol):
+    """Who answers."""
+
+    def answer(self, message: HttpMessage, caller: Caller) -> HttpAnswer | Awaitable[HttpAnswer]:
+        """Answer one request, at once or later."""
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """What the connections of one server have in common.
+
+    Attributes:
+        application: Who answers.
+        limits: The limits, and what counts against them.
+        idle_seconds: How long a connection may be kept without a request.
+        loop: The loop that all of them live in.
+        connections: Those that are open.
+    """
+
+    application: Application
+    limits: Limits
+    idle_seconds: float
+    loop: asyncio.AbstractEventLoop
+
+    connections: "set[Connection]" = field(default_factory=set, init=False)
+    _emptied: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def leave(self, connection: "Connection") -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._emptied.set()
+
+    async def is_empty(self) -> None:
+        """Wait until no connection is open."""
+        while self.connections:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+
+class _RefusedError(Exception):
+    """The parser is to stop: a limit is passed, or nothing more is read. Raised by its callbacks, through it."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection.
+
+    The parser calls `on_...` as it reads what was received; each request whose head is complete then waits, for a
+    moment, until it is answered. `_over` says that no further request is read: what then still waits are the last.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving: Final = serving
+        self._loop: Final = serving.loop
+        self._limits: Final = serving.limits
+        self._most_lines: Final = serving.limits.header_lines
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._caller = Caller(None)
+        self._stranger = True
+        self._counted = False
+
+        # The request that is being read.
+        self._in_head = False  # from its first byte to the end of its headers
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._received = 0  # bytes since its head began, or since a moment before
+        self._whole = True  # nothing is announced behind its headers
+
+        # The requests that are not answered; None stands for bytes that are none.
+        self._waiting: Final[deque[HttpMessage | None]] = deque()
+        self._later: asyncio.Task[None] | None = None  # what makes an answer that was not there at once
+        self._blocked = False  # the client does not read
+        self._over = False  # no further request is read
+        self._lingers = False  # something that is not read may still come: the client must read before it hears of it
+        self._ended = False  # the last answer was given
+        self._dropped_bytes = 0
+
+        # One clock for all: what is awaited now must have come by then.
+        self._hurries = True  # it is a request that is awaited, of which a byte may be here already
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, if there is room for it."""
+        self._transport = transport
+        self._caller = caller_of(self._transport)
+        self._stranger = not self._limits.gatekeeper.admits(self._caller)
+        self._counted = self._limits.enter(self._caller.address, stranger=self._stranger)
+        if not self._counted:
+            self._over = self._ended = True
+            self._transport.abort()
+            return
+        self._serving.connections.add(self)
+        self._await_request(begun=True)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._over = self._ended = True
+        del self._parser  # it knows this connection, and so would be kept by it
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._later is not None:
+            self._later.cancel()
+        if self._counted:
+            self._limits.leave(self._caller.address, stranger=self._stranger)
+            self._serving.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived, unless the last request of this connection is already there; then answer."""
+        if self._over:
+            self._drop(len(data))
+            return
+        self._received += len(data)
+        self._feed(data)
+        if self._waiting:
+            self._answer()
+        elif not self._hurries:
+            # The first bytes of a request, or of what is none yet: empty lines are allowed before one.
+            self._await_request(begun=True)
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not read, but not for ever."""
+        self._blocked = True
+        if not self._over:
+            self._transport.pause_reading()
+        if not self._ended:
+            self._await(http_limits.STALL_SECONDS)
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads again."""
+        self._blocked = False
+        if self._ended:
+            return
+        if not self._over:
+            self._transport.resume_reading()
+        self._answer()
+
+    def shut_down(self) -> None:
+        """Answer what waits, and close."""
+        self._over = True
+        self._answer()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    # The parser.
+
+    def on_message_begin(self) -> None:
+        """Begin to count; refuse whatever comes behind the last request."""
+        if self._over or len(self._waiting) >= MOST_WAITING:
+            raise _RefusedError
+        self._in_head = True
+        self._target = b""
+        self._fields = []
+
+    def on_url(self, url: bytes) -> None:
+        """Take the target, or a part of it."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        fields = self._fields
+        fields.append((name, value))
+        if len(fields) > self._most_lines:
+            raise _RefusedError
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on; whatever its framing announces behind the headers, nothing of it is read."""
+        target, fields, parser = self._target, self._fields, self._parser
+        if self._received > self._limits.head_bytes:
+            size = len(target) + sum(len(name) + len(value) for name, value in fields)
+            if size > self._limits.head_bytes:
+                raise _RefusedError
+        if not target.startswith(b"/"):
+            httptools.parse_url(target)  # raises for what is none
+        if not target.isascii():
+            raise _RefusedError
+        self._in_head = self._whole = self._hurries = False
+        self._received = 0
+        # HTTP/1.0 is closed whatever it asks for, and a stranger gets one answer: the places are few.
+        kept = parser.should_keep_alive() and parser.get_http_version() == "1.1" and not self._stranger
+        self._over = not kept
+        self._waiting.append(HttpMessage(parser.get_method().decode(), target, fields))
+
+    def on_chunk_header(self) -> None:
+        """Read no body."""
+        raise _RefusedError
+
+    def on_body(self, _body: bytes) -> None:
+        """Read no body."""
+        raise _RefusedError
+
+    def on_message_complete(self) -> None:
+        """Know that nothing is to come behind the headers."""
+        self._whole = True
+
+    def _feed(self, data: bytes) -> None:
+        """Read a part of the stream, and see what is to become of the connection."""
+        refused = upgrade = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Caddy sends every WebSocket's Upgrade along; it is answered as any request, and nothing read behind it.
+            upgrade = True
+        except httptools.HttpParserError:
+            refused = True
+        if upgrade or not self._whole:
+            self._over = self._lingers = True
+        elif not self._over and (refused or (self._in_head and self._received > self._limits.head_bytes)):
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Have what cannot be read, or is over a limit, refused, after what came before it."""
+        self._over = self._lingers = True
+        self._waiting.append(None)
+
+    # The answers.
+
+    def _answer(self) -> None:
+        """Answer what waits, unless the client does not read, or an answer is not there yet."""
+        waiting = self._waiting
+        while waiting and not self._blocked and self._later is None:
+            message = waiting.popleft()
+            answer = self._ask(message)
+            if isinstance(answer, HttpAnswer):
+                self._write(answer, message)
+            else:
+                self._deadline = math.inf
+                self._later = self._loop.create_task(self._write_later(answer, message))
+        if waiting or self._later is not None or self._ended:
+            return
+        if self._over:
+            self._end()
+        else:
+            self._await_request(begun=self._in_head)
+
+    def _ask(self, message: HttpMessage | None) -> HttpAnswer | Awaitable[HttpAnswer]:
+        if message is not None:
+            try:
+                return self._serving.application.answer(message, self._caller)
+            except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
+                _log.exception("a request could not be answered", door=self._limits.door)
+        return self._limits.gatekeeper.refuse(self._caller)
+
+    async def _write_later(self, answer: Awaitable[HttpAnswer], message: HttpMessage | None) -> None:
+        try:
+            found = await answer
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("a request could not be answered", door=self._limits.door)
+            found = self._limits.gatekeeper.refuse(self._caller)
+        self._later = None
+        if not self._ended:
+            self._write(found, message)
+            self._answer()
+
+    def _write(self, answer: HttpAnswer, message: HttpMessage | None) -> None:
+        status, fields, body = answer
+        method = message.method if message is not None else self._parser.get_method().decode()
+        if method == "HEAD":
+            body = b""
+        last = self._over and not self._waiting
+        written = b"".join([b"%s: %s\r\n" % one for one in fields])
+        self._transport.write(b"".join((_STATUS_LINES[status], _date.line(), written, _LAST if last else _END, body)))
+
+    # The end.
+
+    def _end(self) -> None:
+        """Close, after the last answer; where something may still come, our side first."""
+        self._ended = True
+        if self._transport.is_closing():
+            return
+        if not self._lingers:
+            self._await(http_limits.STALL_SECONDS)
+            self._transport.close()  # when all is written
+            return
+        self._await(http_limits.LINGER_SECONDS)
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _drop(self, size: int) -> None:
+        self._dropped_bytes += size
+        if self._dropped_bytes > LINGER_BYTES:
+            self._transport.abort()
+
+    def _await_request(self, *, begun: bool) -> None:
+        self._hurries = begun
+        self._await(http_limits.HEAD_SECONDS if begun else self._serving.idle_seconds)
+
+    def _await(self, seconds: float) -> None:
+        """Let what is awaited come within this time. The timer is set anew only where it would ring too late."""
+        self._deadline = self._loop.time() + seconds
+        if self._deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = self._deadline
+            self._timer = self._loop.call_at(self._timer_at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        left = self._deadline - self._loop.time()
+        if left <= 0:
+            self._transport.abort()
+        elif left < math.inf:
+            self._await(left)
+
+
+class _Date:
+    """The Date of answers (RFC 9110, section 6.6.1), written once a second."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._line = b""
+
+    def line(self) -> bytes:
+        """Return the header as it is now."""
+        now = int(time.time())
+        if now != self._second:
+            self._line = f"date: {formatdate(now, usegmt=True)}\r\n".encode()
+            self._second = now
+        return self._line
+
+
+_date: Final = _Date()
