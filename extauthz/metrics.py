@@ -12,6 +12,7 @@ from typing import Final
 from extauthz import __version__
 from extauthz.core import reasons
 from extauthz.core.policy import Policy
+from extauthz.telemetry.decision_log import DecisionLog
 from extauthz.telemetry.metric import Metric, Point, Reading
 from extauthz.telemetry.tally import Counted, Outcome
 from extauthz.view import View
@@ -40,6 +41,18 @@ CALLERS_REFUSED: Final = Metric(
     kind="counter",
     help="Requests of callers that may not ask.",
     labels=("door",),
+)
+LIMITED: Final = Metric(
+    name="extauthz_refusals_limited_total",
+    kind="counter",
+    help="Denials that told the client of too many, and not their reason; absent while they are not limited.",
+    labels=("gateway",),
+)
+LIMITED_TRACKED: Final = Metric(
+    name="extauthz_refusals_tracked",
+    kind="gauge",
+    help="Whose denials are remembered, as peer or user; at limits.refusals.tracked each new one takes another's place.",
+    labels=("kind",),
 )
 RELOADS: Final = Metric(
     name="extauthz_reloads_total",
@@ -108,7 +121,10 @@ ANSWERS: Final = Metric(
 LOG_LINES: Final = Metric(
     name="extauthz_decision_log_lines_total",
     kind="counter",
-    help="Lines of the decision log, by whether they were written, or failed: what it is written to was too slow.",
+    help=(
+        "Lines of the decision log, by whether they were written, failed because what it is written to was too slow, or "
+        "were withheld: of many denials over the limit, one line tells."
+    ),
     labels=("result",),
 )
 UNSEEN: Final = Metric(
@@ -123,7 +139,7 @@ BUILD_INFO: Final = Metric(
 
 # All of them, as docs/metrics.md has them.
 METRICS: Final = (
-    *(DECISIONS, CALLERS_REFUSED, DECISION_SECONDS, DOOR_SECONDS),
+    *(DECISIONS, CALLERS_REFUSED, LIMITED, LIMITED_TRACKED, DECISION_SECONDS, DOOR_SECONDS),
     *(RELOADS, RELOAD_SUCCESSFUL, CONFIG_SINCE, RESTART_PENDING, CONFIG_INFO, GATEWAYS, INCOMPLETE, SHADOWED),
     *(KEY_AGE, KEY_SIGNS_FROM, KEYS_READABLE, SIGNED),
     *(ANSWERS, LOG_LINES, UNSEEN, READY, BUILD_INFO),
@@ -154,14 +170,22 @@ class Metrics:
         counted, log = view.telemetry.tally.read(), view.decision_log
         return [
             *_decided(counted, view.snapshot().policy),
+            *self._limited(counted),
             *self._configured(),
             *self._stamped(),
             Reading(ANSWERS, _answers()),
-            Reading(LOG_LINES, [Point(("written",), log.written), Point(("failed",), log.failed)]),
+            Reading(LOG_LINES, _lines(log)),
             _one(UNSEEN, view.telemetry.dropped),
             _one(READY, view.ready()),
             _one(BUILD_INFO, 1, __version__),
         ]
+
+    def _limited(self, counted: Counted) -> Iterator[Reading]:
+        snapshot = self._view.snapshot()
+        awaited = {} if snapshot.refusals is None else dict.fromkeys(("", *snapshot.policy.gateways), 0)
+        tracked = () if snapshot.refusals is None else zip(("peer", "user"), snapshot.refusals.tracked, strict=True)
+        yield Reading(LIMITED, [Point((gateway,), count) for gateway, count in (awaited | counted.limited).items()])
+        yield Reading(LIMITED_TRACKED, [Point((kind,), count) for kind, count in tracked])
 
     def _configured(self) -> Iterator[Reading]:
         snapshot, status = self._view.snapshot(), self._view.reloads()
@@ -174,7 +198,7 @@ class Metrics:
         yield _one(GATEWAYS, len(gateways))
         yield _one(
             INCOMPLETE,
-            sum(not ((gateway.trusted_proxies or gateway.peer_names) and gateway.user_header) for gateway in gateways),
+            sum(not (gateway.names_proxy and gateway.names_user) for gateway in gateways),
         )
         yield _one(SHADOWED, sum(gateway.shadow for gateway in gateways))
 
@@ -207,6 +231,11 @@ def _awaited(policy: Policy) -> Iterator[Outcome]:
     for gateway in policy.gateways.values():
         yield Outcome(gateway.id, "allow", "")
         yield Outcome(gateway.id, "shadow" if gateway.shadow else "deny", reasons.UNTRUSTED_SOURCE.code)
+
+
+def _lines(log: DecisionLog) -> list[Point]:
+    counts = {"written": log.written, "failed": log.failed, "withheld": log.withheld}
+    return [Point((result,), count) for result, count in counts.items()]
 
 
 def _answers() -> list[Point]:

@@ -170,7 +170,7 @@ def _refuse_silent_loosening(old: Settings, new: Settings) -> None:
 
 def _lost(old: GatewayModel, new: GatewayModel, *, shadow: bool) -> Iterator[str]:
     """Yield the keys of a gateway that were set, are not there any more, and kept somebody out."""
-    yield from _gone("", old, new, ("callers", "ruleset", "peer", *(("mode",) if shadow else ())))
+    yield from _gone("", old, new, ("callers", "ruleset", "peer", "require", *(("mode",) if shadow else ())))
     if new.ruleset == "standard":  # elsewhere, no list of origins lets in less
         yield from _gone("controlUi.", old.control_ui, new.control_ui, ("allowed_origins",))
     before = old.auth.trusted_proxy if old.auth is not None else None

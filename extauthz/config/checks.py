@@ -77,6 +77,29 @@ def _peer_caller(data: dict[str, Any]) -> Found:
                 )
 
 
+def _trusted_principals(data: dict[str, Any]) -> Found:
+    for gateway, value in _gateways(data).items():
+        if value.get("trustedPrincipals") and value.get("peer") == "caller":
+            yield (
+                ("gateways", gateway, "trustedPrincipals"),
+                (
+                    "with `peer: caller` the certificate that the proxy tells of is the client's, not the peer's: name "
+                    f"the peer's under gateways.{gateway}.callers.principals"
+                ),
+            )
+        if value.get("require") != "all":
+            continue
+        for key in ("trustedProxies", "trustedPrincipals"):
+            if not value.get(key):
+                yield (
+                    ("gateways", gateway, "require"),
+                    (
+                        f"`all` wants a trusted address and a trusted principal, and {key} is empty: fill it, or "
+                        "remove `require`"
+                    ),
+                )
+
+
 def _beyond_this_host(data: dict[str, Any]) -> Found:
     if _get(data, "callers") is not None:
         return
@@ -242,6 +265,7 @@ def _accepted(data: dict[str, Any]) -> Found:
 _CHECKS: Final = (
     _hosts,
     _peer_caller,
+    _trusted_principals,
     _beyond_this_host,
     _admin_token,
     _principals,

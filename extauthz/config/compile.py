@@ -12,6 +12,7 @@ from extauthz.config.values import UNIX
 from extauthz.core.address import Address, AddressSet, parse_address, parse_entry
 from extauthz.core.origin import parse_configured_origin
 from extauthz.core.policy import Callers, Gateway, PeerName, Policy, Required
+from extauthz.core.principals import Principals
 from extauthz.core.rulesets import RULESETS
 from extauthz.core.text import fold, trim
 from extauthz.logs import get_logger
@@ -117,6 +118,8 @@ def _gateway(
         configured=trusted_proxy is not None,
         trusted_proxies=_trusted(gateway.trusted_proxies, peer_names),
         peer_names=peer_names,
+        trusted_principals=Principals(gateway.trusted_principals) if gateway.trusted_principals else None,
+        require_all=gateway.require == "all",
         allow_loopback=ruleset.allow_loopback
         if trusted_proxy is None or trusted_proxy.allow_loopback is None
         else trusted_proxy.allow_loopback,

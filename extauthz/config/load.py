@@ -231,7 +231,7 @@ def _incomplete(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str
         trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
         if trusted_proxy is None:
             yield ("gateways", name, "auth", "trustedProxy"), _denies(reasons.CONFIG_MISSING)
-        if not gateway.trusted_proxies:
+        if not gateway.trusted_proxies and not gateway.trusted_principals:
             yield ("gateways", name, "trustedProxies"), _denies(reasons.NO_PROXIES)
         if trusted_proxy is not None and not trim(trusted_proxy.user_header or ""):
             yield ("gateways", name, "auth", "trustedProxy", "userHeader"), _denies(reasons.USER_MISSING)
@@ -242,10 +242,14 @@ def _denies(reason: reasons.Reason) -> str:
 
 
 def _one_door_only(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield where callers must show what none can show over HTTP."""
+    """Yield where a certificate is wanted, which nobody can show or tell of over HTTP."""
     unseen = "no client certificate is seen at the HTTP doors: they refuse every caller"
     if settings.callers.principals:
         yield ("callers", "principals"), unseen
     for name, gateway in settings.gateways.items():
         if gateway.callers is not None and gateway.callers.principals:
             yield ("gateways", name, "callers", "principals"), f"{unseen} of this gateway"
+        if gateway.trusted_principals:
+            address_alone = gateway.trusted_proxies and gateway.require == "any"
+            then = "the address alone decides there" if address_alone else "they deny every request of this gateway"
+            yield ("gateways", name, "trustedPrincipals"), f"no principal is told of at the HTTP doors: {then}"

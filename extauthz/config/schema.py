@@ -25,6 +25,7 @@ from extauthz.config.values import (
     ProxyEntry,
     RateText,
     RequiredHeader,
+    TrustedPrincipal,
     UserHeader,
 )
 
@@ -102,7 +103,7 @@ class Refusals(Model):
         "20/minute", description="Of one user, as one trusted proxy names him; null: any number."
     )
     tracked: int = Field(
-        10_000, ge=100, le=1_000_000, description="Addresses that are remembered, and as many users: 150 bytes for each."
+        10_000, ge=100, le=1_000_000, description="Addresses that are remembered, and as many users: 150 bytes each."
     )
 
 
@@ -232,6 +233,12 @@ class GatewayModel(Model):
     mode: Mode | None = Field(None, description="Default: as the service's.")
     trusted_proxies: list[ProxyEntry] = Field(
         [], description="Addresses and ranges of the identity-aware proxy, or `dns:NAME`: docs/peers.md."
+    )
+    trusted_principals: list[TrustedPrincipal] = Field(
+        [], description="Principals of its client certificate, exact or with one * at the end: docs/peers.md."
+    )
+    require: Literal["any", "all"] = Field(
+        "any", description="Where both are listed: a trusted address or a trusted principal, or both of them."
     )
     allow_real_ip_fallback: bool = Field(
         False, description="Take the client from X-Real-IP where X-Forwarded-For names none (openclaw-2026.9)."

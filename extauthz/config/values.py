@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from extauthz.config.peer_names import check_proxy_entry, check_server, refuse_name
 from extauthz.core.address import parse_address, parse_entry
 from extauthz.core.origin import parse_configured_origin
+from extauthz.core.principals import check_entry
 from extauthz.core.text import fold, has_control, trim
 from extauthz.refusals import RateLimit
 
@@ -225,9 +226,7 @@ def rate_limit(text: str) -> RateLimit:
     """
     found = _RATE.fullmatch(text)
     if found is None:
-        raise ValueError(
-            f"{text!r} is no rate: write a whole number and a unit (second, minute, hour), e.g. 20/minute"
-        )
+        raise ValueError(f"{text!r} is no rate: write a whole number and a unit (second, minute, hour), e.g. 20/minute")
     return RateLimit(int(found[1]), _RATE_SECONDS[found[2]])
 
 
@@ -244,6 +243,7 @@ HostName = Annotated[str, AfterValidator(_check_host_name)]
 GatewayId = Annotated[str, AfterValidator(_check_gateway_id)]
 FileName = Annotated[str, AfterValidator(_check_path), Field(min_length=1)]
 Principal = Annotated[str, AfterValidator(_check_principal)]
+TrustedPrincipal = Annotated[str, AfterValidator(check_entry)]
 Duration = Annotated[
     str, AfterValidator(_check_duration), Field(json_schema_extra={"pattern": r"^\d{1,9}(ms|s|m|h|d)$"})
 ]

@@ -119,6 +119,10 @@ def _show_configured(e: Evaluation) -> str:
 def _show_proxies(e: Evaluation) -> str:
     names = some([str(name) for name in e.gateway.peer_names])
     told = f"; {names}" if names else ""
+    principals = e.gateway.trusted_principals
+    if principals is not None:
+        both = "both are wanted" if e.gateway.require_all else "one of both is enough"
+        told += f", {count(len(principals), 'entry')} in trustedPrincipals: {both}"
     return f"{count(len(e.gateway.trusted_proxies), 'entry')} in trustedProxies{told}"
 
 

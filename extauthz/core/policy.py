@@ -173,6 +173,11 @@ class Gateway:
         return peer in self.trusted_proxies or principal in self.trusted_principals
 
     @property
+    def names_proxy(self) -> bool:
+        """There is something by which a proxy is trusted, though a name may stand for nobody just now."""
+        return bool(self.trusted_proxies or self.peer_names or self.trusted_principals)
+
+    @property
     def names_user(self) -> bool:
         """There is something that names the user: a header, or an assertion."""
         return bool(self.user_header) or self.assertion is not None

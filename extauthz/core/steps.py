@@ -155,13 +155,8 @@ def _configured(e: Evaluation) -> Reason | None:
     return None if e.gateway.configured else reasons.CONFIG_MISSING
 
 
-def _has_proxies(gateway: "Gateway") -> bool:
-    # A name that is not resolved is there, though it trusts nobody: it is the next step that says so.
-    return bool(gateway.trusted_proxies or gateway.peer_names) or gateway.trusted_principals is not None
-
-
 def _proxies(e: Evaluation) -> Reason | None:
-    return None if _has_proxies(e.gateway) else reasons.NO_PROXIES
+    return None if e.gateway.names_proxy else reasons.NO_PROXIES
 
 
 def is_trusted_proxy(e: Evaluation) -> bool:
@@ -382,7 +377,7 @@ ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
 READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
 
 CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,), settled=lambda gateway: gateway.configured)
-PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=_has_proxies)
+PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=lambda gateway: gateway.names_proxy)
 ATTRIBUTED: Final = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
 TRUSTED: Final = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
 TRUSTED_PRINCIPAL: Final = Step(
