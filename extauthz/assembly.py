@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.authorizer import Snapshot
-from extauthz.config.compile import compile_policy
+from extauthz.config.compile import UNRESOLVED, Peers, compile_policy
 from extauthz.config.faults import Fault
 from extauthz.config.load import Loaded
 from extauthz.config.schema import Settings
@@ -87,11 +87,12 @@ def make_snapshot(
     signatures: Signatures | None = None,
     *,
     refusals: RefusalLimiter | None = None,
+    peers: Peers = UNRESOLVED,
 ) -> Snapshot:
     """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
 
     What is signed is counted in `signatures`, which outlives the snapshot. So does what limited denials until now,
-    `refusals`, with all that it counted, if the limits are the same.
+    `refusals`, with all that it counted, if the limits are the same. `peers` is whom names stand for.
 
     Raises:
         AssemblyError: No key is of the configured algorithm.
@@ -111,7 +112,7 @@ def make_snapshot(
     )
     stamper = make_stamper(loaded, keys, signatures) if keys is not None else None
     return Snapshot(
-        policy=compile_policy(loaded),
+        policy=compile_policy(loaded, peers=peers),
         answers=answers,
         stamper=stamper,
         refusals=_refusal_limiter(settings, refusals),

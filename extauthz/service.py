@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,6 +24,7 @@ from extauthz.assembly import (
     open_keys,
 )
 from extauthz.authorizer import Authorizer
+from extauthz.config.compile import follow_peers
 from extauthz.config.load import Loaded
 from extauthz.config.values import Endpoint, seconds
 from extauthz.console import Console
@@ -36,6 +38,7 @@ from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.logs import get_logger
 from extauthz.metrics import Metrics
 from extauthz.notify import Notifier
+from extauthz.peers import Peers, PeerSettings, wanted_names
 from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.keys import KeyDirectory
@@ -65,6 +68,13 @@ FAREWELL_SHARE: Final = 0.5
 # For what is under way at the admin address at the end: nothing there is worth more.
 ADMIN_DRAIN_SECONDS: Final = 1
 
+# How long a start, and a reload that brings new names, waits for the first answers about names in `trustedProxies`.
+# What is not known then trusts nobody until it is.
+FIRST_ANSWERS_SECONDS: Final = 3.0
+
+# What wakes the main thread beside signals: there is news about a name. No signal has this number.
+NEWS: Final = 0
+
 # How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
 COLLECT_AFTER_OBJECTS: Final = 20_000
 
@@ -79,6 +89,7 @@ class Service:
         metrics: What a scrape gets.
         reloader: What reads the configuration again.
         keys: The stamp keys; None while stamping is off.
+        peers: Whom the names in `trustedProxies` stand for.
         ready: It serves, and does not go.
         view: All of this, for those who only look.
     """
@@ -110,6 +121,8 @@ class Service:
         )
         self.telemetry: Final = Telemetry((self.decision_log, recent, *([self._otel] if self._otel else [])))
         self._signatures: Final = Signatures()
+        self.peers: Final = Peers(lambda: self._signals.put(NEWS))
+        self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
         self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys, self._signatures), self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
         self.view: Final = View(
@@ -121,6 +134,7 @@ class Service:
             signatures=self._signatures,
             telemetry=self.telemetry,
             decision_log=self.decision_log,
+            peers=self.peers.statuses,
         )
         self._metrics: Final = Metrics(self.view)
         self.metrics: Final = Exposition(self._metrics.measure)
@@ -200,6 +214,7 @@ class Service:
         settings = self._loaded.settings
         _raise_file_limit()
         self.telemetry.start()
+        self._await_names()
         # Last the door with the health service: when it says that the service serves, every door does.
         try:
             _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
@@ -208,6 +223,7 @@ class Service:
         except DoorError:
             self._http.drain()
             self._admin.drain()
+            self.peers.close()
             self.telemetry.close()
             raise
         self.ready = True
@@ -224,6 +240,20 @@ class Service:
         _settle_memory()
         self._notifier.ready(self._status_line())
         self._notifier.feed_watchdog(self._is_alive)
+
+    def _await_names(self) -> None:
+        """Wait a moment for the first answers about names: an allow that comes a second late is no denial."""
+        self.peers.start()
+        if not self.peers.wait(FIRST_ANSWERS_SECONDS):
+            _log.warning("serving without waiting for every name in trustedProxies: what is not known trusts nobody")
+        self._follow_peers()
+
+    def _follow_peers(self) -> None:
+        """Put the addresses that names stand for now into force, between two requests. For the main thread alone."""
+        snapshot = self.authorizer.snapshot
+        policy = follow_peers(self.reloader.status.loaded, snapshot.policy, self.peers.look())
+        if policy is not snapshot.policy:
+            self.authorizer.snapshot = replace(snapshot, policy=policy)
 
     def _status_line(self) -> str:
         status = self.reloader.status
@@ -248,14 +278,18 @@ class Service:
         self._watch.look(self.keys)
         while True:
             came = self._await_signals()
+            came.discard(NEWS)
             for number in came:
                 if number != signal.SIGHUP:
                     return signal.Signals(number)
             try:
-                self._look(asked=bool(came))
+                self._follow_peers()
+                # News of names is no reason to look at files: what is being written comes to rest between two looks.
+                if came or time.monotonic() - self._looked >= LOOK_SECONDS:
+                    self._looked = time.monotonic()
+                    self._look(asked=bool(came))
             except Exception:  # noqa: BLE001 - whatever it is, it is no reason to stop answering
                 _log.exception("the files could not be looked at")
-            self._looked = time.monotonic()
 
     def _look(self, *, asked: bool) -> None:
         if asked:
@@ -266,7 +300,7 @@ class Service:
         self._watch.look(self.keys)
 
     def _await_signals(self) -> set[int]:
-        """Return the signals that came since the last time; for the first of them it waits LOOK_SECONDS at most."""
+        """Return the signals and the news since the last time; for the first of them it waits LOOK_SECONDS at most."""
         came: set[int] = set()
         with suppress(queue.Empty):
             came.add(self._signals.get(timeout=LOOK_SECONDS))
@@ -282,6 +316,7 @@ class Service:
         self._grpc.leave()
         began = time.monotonic()
         self._answer_the_last(drain_seconds * FAREWELL_SHARE)
+        self.peers.close()
         left = max(0.0, drain_seconds - (time.monotonic() - began))
         # Both at once: what is under way at one has no less time for what is under way at the other.
         closing = threading.Thread(target=self._http.drain, name="extauthz-http-drain")
@@ -314,6 +349,9 @@ class Service:
         except OutputError as error:
             raise RefusedError(f"decisionLog.output: {error}") from error
         # From here on nothing can fail.
+        self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
+        self.peers.wait(FIRST_ANSWERS_SECONDS)
+        snapshot = replace(snapshot, policy=follow_peers(loaded, snapshot.policy, self.peers.look()))
         self.decision_log.follow(log)
         # The keys first: no stamp is signed by a key that the JWKS does not have.
         self.keys, self._keys_of = keys, wanted

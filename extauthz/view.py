@@ -1,9 +1,10 @@
 """What the admin address may look at of a running service: a view, from which nothing can be changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from extauthz.authorizer import Snapshot
+from extauthz.peers import PeerStatus
 from extauthz.reload import ReloadStatus
 from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.signer import Signatures
@@ -24,6 +25,7 @@ class View:
         signatures: How many stamps were signed.
         telemetry: The counts, and what was dropped.
         decision_log: How many lines were written, and how many could not be.
+        peers: What is known of the names in `trustedProxies`.
     """
 
     started: float
@@ -34,3 +36,4 @@ class View:
     signatures: Signatures
     telemetry: Telemetry
     decision_log: DecisionLog
+    peers: Callable[[], Sequence[PeerStatus]] = tuple

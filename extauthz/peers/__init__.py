@@ -5,6 +5,6 @@ and another one when they change.
 """
 
 from extauthz.peers.known import PeerStatus
-from extauthz.peers.peers import Peers, PeerSettings
+from extauthz.peers.peers import Peers, PeerSettings, resolve_once, wanted_names
 
-__all__ = ["PeerSettings", "PeerStatus", "Peers"]
+__all__ = ["PeerSettings", "PeerStatus", "Peers", "resolve_once", "wanted_names"]

@@ -5,7 +5,7 @@ at a time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from extauthz.core.address import Address
@@ -13,6 +13,8 @@ from extauthz.peers.answers import Answer, Kind, LookupFailedError, RefusedAnswe
 
 # How a question can end, as it is counted.
 RESULTS: Final = ("answered", "absent", "failed", "refused")
+# Whom a change left a name with.
+CHANGES: Final = ("somebody", "nobody")
 # So often in a row a server must say that a name has no address before the last ones are given up: a name server that
 # was just started does not know all of its names yet. The second question comes after the shortest time between two.
 ABSENT_TIMES: Final = 2
@@ -53,21 +55,25 @@ class PeerStatus:
 
     Attributes:
         name: The name.
+        asked: It was asked about at least once.
         addresses: Whom it stands for, sorted; nobody if empty.
         answered: When the last good answer came, in Unix seconds; None if none came.
         lapses: Seconds until the addresses count no longer, if no good answer comes; None where there are none.
         fault: Why the last question about it brought no addresses; "" if it did.
         refused: That was an answer that is not believed.
         results: How the questions ended, by `RESULTS`.
+        changes: How often what is in force changed, by `CHANGES`: whom that left the name with.
     """
 
     name: str
+    asked: bool
     addresses: tuple[Address, ...]
     answered: float | None
     lapses: float | None
     fault: str
     refused: bool
     results: Mapping[str, int]
+    changes: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Records:
@@ -138,6 +144,7 @@ class KnownName:
         faults = {kind: records.fault for kind, records in kinds.items() if records.fault is not None}
         return PeerStatus(
             name=self.name,
+            asked=self.asked,
             addresses=tuple(sorted(addresses)),
             answered=max(times, default=None),
             lapses=min((records.lapses - now.ticks for records in holding), default=None),

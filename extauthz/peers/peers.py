@@ -1,23 +1,20 @@
 """The names of a configuration and whom they stand for, to be put into force; each change is logged and counted."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from extauthz.config.load import Loaded
 from extauthz.config.peer_names import DNS_PREFIX, names_in, parse_server
 from extauthz.config.values import seconds
 from extauthz.core.policy import PeerName
 from extauthz.logs import get_logger
-from extauthz.peers.known import Bounds, Moment, PeerStatus
+from extauthz.peers.known import CHANGES, Bounds, Moment, PeerStatus
 from extauthz.peers.lookup import DnsLookup
 from extauthz.peers.resolver import Lookup, Resolver, now
 
 _log: Final = get_logger(__name__)
-
-# What is counted of a change, by what it left the name with.
-CHANGES: Final = ("somebody", "nobody")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,7 @@ def wanted_names(loaded: Loaded) -> list[str]:
 class Peers:
     """Whom names stand for.
 
-    `want` and `look` are for one thread, the one that puts policies into force; the others for any.
+    `want` and `look` are for one thread, the one that puts policies into force. The others are for any thread.
     """
 
     def __init__(
@@ -111,15 +108,14 @@ class Peers:
 
     def statuses(self) -> tuple[PeerStatus, ...]:
         """Return what is known of each name at this moment."""
-        return self._resolver.statuses()
-
-    def changes(self) -> Mapping[str, Mapping[str, int]]:
-        """Return how often the addresses of each name changed, by whom that left it with: see CHANGES."""
-        return self._changes
+        changes = self._changes
+        return tuple(replace(one, changes=changes.get(one.name, {})) for one in self._resolver.statuses())
 
     def look(self) -> Mapping[str, PeerName]:
         """Return whom each name stands for now, and tell what changed since the last time."""
         for status in self._resolver.statuses():
+            if not status.asked:
+                continue
             self._tell_fault(status)
             before = self._peers[status.name]
             if status.addresses != before.addresses:
@@ -135,7 +131,7 @@ class Peers:
         return PeerName(entry=DNS_PREFIX + status.name, addresses=status.addresses, note=note)
 
     def _tell_change(self, status: PeerStatus, before: PeerName) -> None:
-        told = {
+        told: dict[str, Any] = {
             "name": status.name,
             "addresses": list(map(str, status.addresses)),
             "added": [str(one) for one in status.addresses if one not in before.addresses],
@@ -152,7 +148,7 @@ class Peers:
         before, self._faults[status.name] = self._faults[status.name], status.fault
         if status.fault == before:
             return
-        told = {"name": status.name, "addresses": list(map(str, status.addresses))}
+        told: dict[str, Any] = {"name": status.name, "addresses": list(map(str, status.addresses))}
         if not status.fault:
             _log.info("a trusted name can be resolved", **told)
         elif status.lapses is not None:
