@@ -40,13 +40,20 @@ _SOURCES: Final = {
     "access_log": "--access-log",
     "replayed": "--replay",
 }
-_ONE_REQUEST: Final = {"gateway": "--gateway", "peer": "--peer", "headers": "--header", "host": "--host"}
+_ONE_REQUEST: Final = {
+    "gateway": "--gateway",
+    "peer": "--peer",
+    "principal": "--principal",
+    "headers": "--header",
+    "host": "--host",
+}
 
 
 @click.command("explain")
 @config_option
 @click.option("--gateway", help="The gateway's id, as the proxy names it. Without it, the host selects.")
 @click.option("--peer", help="The peer's address: the connection that the proxy received.")
+@click.option("--principal", help="The principal of its client certificate, as Envoy tells it (docs/peers.md).")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; may be repeated.")
 @click.option("--method", default="GET", show_default=True, help="The request's method.")
 @click.option("--host", default="", help="The request's host; without it, that of a Host header.")
@@ -103,7 +110,8 @@ def command(
       extauthz explain --gateway openclaw --peer 10.0.0.7 -H 'x-forwarded-user: nick@example.com'
       extauthz explain --check-request captured.json
     \b
-    A file with one request per line, {"id", "gateway", "peer", "headers", "method", "host", "path", "caller"}:
+    A file with one request per line, {"id", "gateway", "peer", "principal", "headers", "method", "host", "path",
+    "caller"}:
       extauthz explain --requests requests.jsonl --format json
     \b
     Who refused what, and why, from the access log of the Envoy in front:
@@ -158,7 +166,7 @@ def _explain_one(loaded: Loaded, given: dict[str, Any], output_format: str) -> i
     from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining import explain_request  # noqa: PLC0415
 
-    keys = ("gateway", "peer", "method", "host", "path", "caller")
+    keys = ("gateway", "peer", "principal", "method", "host", "path", "caller")
     line = {**{key: given[key] for key in keys}, "headers": _parse_headers(given["headers"])}
     try:
         explained = explain_request(compile_policy(loaded), line)

@@ -299,6 +299,10 @@ def _answered(gateway: Gateway | None, incident: Incident, chain: str | None) ->
     found = set(_ALWAYS_TOLD)
     if chain is not None and (gateway is None or not gateway.allow_real_ip_fallback):
         found.add(steps.ATTRIBUTED.name)
+    if gateway is None or gateway.trusted_principals is None:
+        found.add(steps.TRUSTED_PRINCIPAL.name)
+    else:  # the line has no principal
+        found -= {steps.ATTRIBUTED.name, *(() if gateway.require_all else (steps.TRUSTED.name,))}
     if gateway is not None and not gateway.user_header:
         found.add(steps.USER.name)
     if incident["user"] is not None:

@@ -23,7 +23,7 @@ _FRAME_BYTES: Final = 5
 _FIELDS: Final = {
     "": ("attributes",),
     "attributes": ("source", "request", "context_extensions"),
-    "attributes.source": ("address",),
+    "attributes.source": ("address", "principal"),
     "attributes.source.address": ("socket_address",),
     "attributes.source.address.socket_address": ("address", "port_value"),
     "attributes.request": ("http",),
@@ -32,7 +32,7 @@ _FIELDS: Final = {
     "attributes.request.http.header_map.headers[]": ("key", "value", "raw_value"),
 }
 # Fields of Envoy's that are close to one of those and no misspelling of it; and those that are passed over anyway.
-_ENVOYS: Final = frozenset({"raw_body", "principal", "service", "destination", "time", "size", "body", "pipe", "query"})
+_ENVOYS: Final = frozenset({"raw_body", "service", "destination", "time", "size", "body", "pipe", "query"})
 
 
 class CapturedError(ValueError):
@@ -130,6 +130,8 @@ def _from_json(found: Any) -> bytes:
     socket = address.object("socket_address") if address is not None else None
     if socket is not None:
         to.source.address.socket_address.address = socket.text("address").encode(errors="surrogatepass")
+    if source is not None:
+        to.source.principal = source.text("principal").encode(errors="surrogatepass")
     request = attributes.object("request")
     http = request.object("http") if request is not None else None
     if http is not None:

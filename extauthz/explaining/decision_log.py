@@ -49,6 +49,7 @@ class Logged:
         version: The version of the policy that decided.
         request: What was asked, as far as the log tells.
         hidden: The headers that were there and whose value the log does not hold.
+        told_principal: The log tells of the principal, also where there was none.
         more: Not every header's name is in the line.
     """
 
@@ -61,6 +62,7 @@ class Logged:
     version: str | None
     request: Request
     hidden: frozenset[str]
+    told_principal: bool
     more: bool
 
 
@@ -91,12 +93,13 @@ def read_decision(line: dict[str, Any]) -> Logged:
             values[name] = value.encode(errors="surrogatepass")
         else:
             raise NoDecisionError("a header's value must be text or true")
+    door, principal = _text(line, "door"), _text(line, "principal")
     return Logged(
         result=result,
         reason=reason,
         user=user if user != REDACTED else None,
         gateway=gateway,
-        door=_text(line, "door"),
+        door=door,
         step=_text(line, "step"),
         version=_text(line, "policy"),
         request=Request(
@@ -108,8 +111,11 @@ def read_decision(line: dict[str, Any]) -> Logged:
             host=_text(line, "host") or "",
             path=_text(line, "path") or "",
             headers=Headers(values, values.get, exact=line.get("exact") is not False, size=0, repeated=repeated),
+            principal=principal or "",
         ),
         hidden=hidden,
+        # Only the gRPC door can be told of one.
+        told_principal=principal is not None or door not in {None, "grpc"},
         more=bool(line.get("more")),
     )
 
@@ -165,6 +171,8 @@ def decide_again(policy: Policy, logged: Logged, before: Policy | None = None) -
             raise UntoldError("not every header's name is logged")
         elif step is steps.READABLE and _was_unreadable(logged):
             raise UntoldError("the request could not be read then, and its bytes are not logged")
+        elif step in _WEIGH_PRINCIPAL and not logged.told_principal and _rests_on_principal(e):
+            raise UntoldError("the present file weighs the principal, which is not logged")
         elif step is steps.REQUIRED and reason is None:
             rests.extend(_required(logged, e, then))
         elif step in _WEIGH_VALUES:
@@ -188,6 +196,18 @@ _WEIGH_VALUES: Final = frozenset(
 )
 
 
+# The steps that ask whether the peer is the trusted proxy.
+_WEIGH_PRINCIPAL: Final = frozenset({steps.ATTRIBUTED, steps.TRUSTED, steps.TRUSTED_PRINCIPAL})
+
+
+def _rests_on_principal(e: Evaluation) -> bool:
+    """Tell whether another principal could make another answer: the address alone does not decide."""
+    gateway = e.gateway
+    if gateway.trusted_principals is None or e.peer is None:
+        return False
+    return (e.peer in gateway.trusted_proxies) == gateway.require_all
+
+
 def _was_unreadable(logged: Logged) -> bool:
     # The same reason is given, by another step, for a user that no header should carry: that one was read.
     return logged.reason == REQUEST_MALFORMED.code and logged.step != steps.STATABLE.name
@@ -208,7 +228,7 @@ def _see_values(logged: Logged, step: Step, e: Evaluation) -> None:
     Raises:
         UntoldError: It does not.
     """
-    if step is steps.ATTRIBUTED and (e.peer is None or e.peer not in e.gateway.trusted_proxies):
+    if step is steps.ATTRIBUTED and not steps.is_trusted_proxy(e):
         return
     for name in step.reads(e.gateway):
         if name in logged.hidden:

@@ -8,7 +8,7 @@ from extauthz.core.explain import Explanation, explain
 from extauthz.core.policy import Callers, Gateway, Policy
 from extauthz.core.request import Caller, Headers, Request
 
-_KNOWN = frozenset({"id", "gateway", "peer", "headers", "method", "host", "path", "caller"})
+_KNOWN = frozenset({"id", "gateway", "peer", "principal", "headers", "method", "host", "path", "caller"})
 _ALLOWED_STATUS = 200
 
 
@@ -38,8 +38,8 @@ def explain_request(policy: Policy, line: dict[str, Any]) -> Explained:
 
     Args:
         policy: The policy in force.
-        line: {"id", "gateway", "peer", "headers": {name: value or [values]}, "method", "host", "path", "caller"};
-            all but the headers may be left out. Without a caller, one is taken that the policy admits.
+        line: {"id", "gateway", "peer", "principal", "headers": {name: value or [values]}, "method", "host", "path",
+            "caller"}; all but the headers may be left out. Without a caller, one is taken that the policy admits.
 
     Raises:
         ValueError: A key is unknown or has the wrong type; the text says which.
@@ -85,6 +85,7 @@ def _request(policy: Policy, line: dict[str, Any]) -> Request:
         path=_text(line, "path") or "/",
         headers=None if fault else headers,
         fault=fault,
+        principal=_text(line, "principal") or "",
     )
 
 

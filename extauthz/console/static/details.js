@@ -37,6 +37,7 @@ export function showDecision(line) {
       ["Failed step", line.step && code(line.step)],
       ["User", line.user && code(line.user)],
       ["Peer", line.peer ? code(line.peer) : "not known"],
+      ["Principal", line.principal === undefined ? null : line.principal ? [code(line.principal), line.matched ? [", trusted by ", code(line.matched)] : ", not trusted"] : "none was told of"],
       ["Client", line.client && code(line.client)],
       ["Request", code(`${line.method} ${line.host}${line.path}`)],
       ["Asked by", [code(line.caller), line.door ? ` over ${line.door}` : ""]],

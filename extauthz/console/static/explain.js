@@ -4,7 +4,7 @@ import { TokenWanted, post } from "./api.js";
 import { byId, card, code, el, empty, prose, result } from "./dom.js";
 import { go } from "./place.js";
 
-const FIELDS = ["gateway", "peer", "caller", "method", "host", "path"];
+const FIELDS = ["gateway", "peer", "principal", "caller", "method", "host", "path"];
 // What stands in for a value that the decision log does not tell: the rules ask only whether it is blank.
 const PRESENT = "(present)";
 
@@ -26,6 +26,7 @@ function build(panel) {
         el("div", { class: "fields" },
           field("gateway", "Gateway", "openclaw", "The id that the proxy names; none: by host"),
           field("peer", "Peer", "10.0.0.7", "Who connected to the proxy"),
+          field("principal", "Principal", "spiffe://cluster.local/ns/ingress/sa/proxy", "Of its client certificate, where it has one"),
           field("method", "Method", "GET", "If not GET"),
           field("host", "Host", "gateway.example.com", "As the client named it"),
           field("path", "Path", "/", "If not /"),

@@ -57,7 +57,7 @@ function row(gateway) {
   return el("li", {}, el("a", { href: address("gateways", { id: gateway.id }) },
     el("span", { class: "gateway-name" }, gateway.id, mode(gateway), gateway.incomplete && el("span", { class: "tag bad" }, "incomplete: denies all")),
     el("span", { class: "muted" }, hosts),
-    el("span", { class: "muted" }, `${gateway.ruleset} · ${count(gateway.trustedProxies, "trusted proxy", "trusted proxies")} · ${gateway.allowUsers ? count(gateway.allowUsers, "user") : "every user the proxy names"}`),
+    el("span", { class: "muted" }, `${gateway.ruleset} · ${count(gateway.trustedProxies, "trusted proxy", "trusted proxies")}${gateway.trustedPrincipals ? ` · ${count(gateway.trustedPrincipals, "trusted principal")}` : ""} · ${gateway.allowUsers ? count(gateway.allowUsers, "user") : "every user the proxy names"}`),
     el("span", { class: "tally" }, tally(gateway.counts))));
 }
 
@@ -80,6 +80,11 @@ function origins(policy) {
   return [policy.allowedOrigins.total ? list(policy.allowedOrigins) : el("span", { class: "muted" }, "not checked"), fallback];
 }
 
+function trust(policy) {
+  if (!policy.trustedProxies.total && policy.require === "any") return null;
+  return el("p", { class: "muted" }, policy.require === "all" ? "A proxy is trusted by both, its address and its principal." : "A proxy is trusted by one of both, its address or its principal.");
+}
+
 function one(policy) {
   return [
     el("p", {}, el("a", { href: address("gateways", { q: query }) }, "← All gateways")),
@@ -87,7 +92,8 @@ function one(policy) {
     policy.incomplete.map((text) => el("p", { class: "note bad" }, prose(text))),
     el("div", { class: "halves" },
       card("Who is let in", facts([
-        ["Trusted proxies", list(policy.trustedProxies, "none: every request is denied")],
+        ["Trusted proxies", list(policy.trustedProxies, policy.trustedPrincipals.total ? "none by address" : "none: every request is denied")],
+        ["Trusted principals", policy.trustedPrincipals.total ? [list(policy.trustedPrincipals), trust(policy)] : null],
         ["Peer", policy.peer === "caller" ? "the proxy that asks" : "the connection that the proxy received"],
         ["Loopback peers", policy.allowLoopback ? "allowed" : "refused"],
         ["User header", policy.userHeader ? code(policy.userHeader) : "none: every request is denied"],
