@@ -41,7 +41,7 @@ def answer(status: int, data: Any, *headers: tuple[bytes, bytes]) -> HttpAnswer:
 def raw_answer(status: int, body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> HttpAnswer:
     """Return an answer with the headers that every one has."""
     own = ((b"content-type", content_type), (b"content-length", b"%d" % len(body)))
-    return HttpAnswer(status, [*headers, *own, *SECURITY_HEADERS], body)
+    return HttpAnswer.of(status, [*headers, *own, *SECURITY_HEADERS], body)
 
 
 class Guard:

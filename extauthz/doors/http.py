@@ -114,12 +114,12 @@ class _Application:
         headers = [(name.encode(), value.encode()) for name, value in jwks.headers()]
         wanted = b",".join(value for name, value in message.headers if name.lower() == b"if-none-match")
         if jwks.not_modified(wanted.decode("latin-1")):
-            return HttpAnswer(304, headers, b"")
-        return HttpAnswer(200, [*headers, (b"content-length", b"%d" % len(jwks.body))], jwks.body)
+            return HttpAnswer.of(304, headers, b"")
+        return HttpAnswer.of(200, [*headers, (b"content-length", b"%d" % len(jwks.body))], jwks.body)
 
 
 def _told(status: int, error: str, *headers: tuple[bytes, bytes]) -> HttpAnswer:
     """Return the answer to what is no question to a door."""
     body = json.dumps({"error": error}).encode()
     own = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
-    return HttpAnswer(status, [*headers, *own, (b"content-length", b"%d" % len(body))], body)
+    return HttpAnswer.of(status, [*headers, *own, (b"content-length", b"%d" % len(body))], body)

@@ -296,8 +296,7 @@ class Connection(asyncio.Protocol):
         if method == "HEAD":
             body = b""
         last = self._over and not self._waiting
-        written = b"".join([b"%s: %s\r\n" % one for one in fields])
-        self._transport.write(b"".join((_STATUS_LINES[status], _date.line(), written, _LAST if last else _END, body)))
+        self._transport.write(b"".join((_STATUS_LINES[status], _date.line(), fields, _LAST if last else _END, body)))
 
     # The end.
 

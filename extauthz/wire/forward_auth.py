@@ -9,7 +9,8 @@ the peer), none reaches the rules: they are neither forwarded evidence nor a req
 count as they do over gRPC. X-Forwarded-For stays as it came: its last entry is the peer, which the rules pass over.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -26,6 +27,13 @@ ENVOY_PEER_HEADER: Final = "x-extauthz-peer"
 
 # The denial that every proxy takes for one.
 _TAKEN_BY_ALL: Final = 403
+
+# The targets that are remembered, up to a length: but for Envoy's, a proxy asks at few, again and again.
+REMEMBERED_TARGETS: Final = 1024
+LONGEST_REMEMBERED_TARGET_BYTES: Final = 256
+# The sets of header names that are remembered, up to a length: browsers and programs send few different ones.
+REMEMBERED_SHAPES: Final = 512
+LONGEST_REMEMBERED_NAMES_BYTES: Final = 4096
 
 # No gateway has this id: a path that is no door's selects none, and the host does not come into it.
 _NO_GATEWAY: Final = ""
@@ -54,16 +62,40 @@ class HttpAnswer(NamedTuple):
 
     Attributes:
         status: 200, 401, 403 or 429 from a door.
-        headers: With content-length.
+        fields: The header lines as they are sent, each with its end; with content-length where it is needed.
         body: Not to be sent to HEAD.
     """
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    fields: bytes
     body: bytes
 
+    @classmethod
+    def of(cls, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> "HttpAnswer":
+        """Make an answer of header names and values.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+        Raises:
+            ValueError: A name or a value would be more than one header.
+        """
+        lines = []
+        for name, value in headers:
+            if _NO_NAME.search(name) or _NO_VALUE.search(value):
+                raise ValueError(f"the header {name!r} cannot be sent: control characters")
+            lines.append(b"%s: %s\r\n" % (name, value))
+        return cls(status, b"".join(lines), body)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The names and values, for whoever looks at an answer."""
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in self.fields.split(b"\r\n")[:-1])]
+
+
+# What is in no header's name (RFC 9110, section 5.6.2), and in no value (section 5.5).
+_NO_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]|^$")
+_NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialect:
     """Where one proxy says what it was asked. Each name is a header's; `None` is the request to the door itself.
 
@@ -156,67 +188,122 @@ def _door(target: bytes) -> _Door | None:
     return _Door(dialect, segments[3].decode("latin-1"), target[len(own) :])
 
 
-class _UnreadableError(Exception):
-    """What the proxy itself says cannot be read; the text says which header, and why."""
+_remembered_door: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_door)
+
+
+class _Shape:
+    """What the names of a request's headers come to at one door: the same for every request that has these names.
+
+    Attributes:
+        readable: The names are names.
+        fault: Why a request with these names cannot be read; "" if it can.
+        all: Those that came, folded, each once.
+        copies: Where each of `all` stands among those that came; None where each came once.
+        names: Those of them that the rules see.
+        repeated: Those of `names` that came more than once.
+        size: The bytes of `names`.
+    """
+
+    __slots__ = ("all", "copies", "fault", "names", "readable", "repeated", "size")
+
+    def __init__(self, dialect: Dialect, raw_names: Sequence[bytes]) -> None:
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(raw_names):
+            places.setdefault(name.decode("latin-1").lower(), []).append(place)
+        self.readable: Final = all(map(bytes.isascii, raw_names))
+        # The proxy sets these headers: a second one is the client's, and nothing says which.
+        twice = [f"{name} came more than once" for name in dialect.once if len(places.get(name, ())) > 1]
+        self.fault: Final = "a header's name is no ASCII" if not self.readable else twice[0] if twice else ""
+        self.all: Final = tuple(places)
+        self.copies: Final = tuple(places.values()) if len(places) < len(raw_names) else None
+        self.names: Final = tuple(name for name in places if name not in dialect.own)
+        self.repeated: Final = frozenset(name for name in self.names if len(places[name]) > 1)
+        self.size: Final = sum(map(len, self.names))
+
+    def values(self, raw_values: Sequence[bytes]) -> dict[str, bytes]:
+        """Return each header's value, copies joined."""
+        if self.copies is None:
+            return dict(zip(self.all, raw_values, strict=True))
+        return {
+            name: b",".join([raw_values[place] for place in places])
+            for name, places in zip(self.all, self.copies, strict=True)
+        }
+
+
+def _shape(dialect: Dialect, raw_names: tuple[bytes, ...]) -> _Shape:
+    """Return the shape of these names; kept for the next request with the same, in the same order."""
+    key = (dialect, raw_names)
+    found = _shapes.get(key)
+    if found is None:
+        found = _Shape(dialect, raw_names)
+        if sum(map(len, raw_names)) <= LONGEST_REMEMBERED_NAMES_BYTES:
+            if len(_shapes) >= REMEMBERED_SHAPES:
+                _shapes.clear()
+            _shapes[key] = found
+    return found
+
+
+_shapes: Final[dict[tuple[Dialect, tuple[bytes, ...]], _Shape]] = {}
 
 
 def decode(message: HttpMessage, caller: Caller) -> Request:
     """Read what a proxy asks at its door. Whatever cannot be read is a request that says so, and is denied."""
-    door = _door(message.target)
+    method, target, pairs, _ = message
+    door = _remembered_door(target) if len(target) <= LONGEST_REMEMBERED_TARGET_BYTES else _door(target)
     if door is None:
-        return Request(caller, _NO_GATEWAY, "", message.method, "", "", None, "the path is no door's")
+        return Request(caller, _NO_GATEWAY, "", method, "", "", None, "the path is no door's")
     dialect, gateway, rest = door
-    source = method = host = path = fault = ""
-    headers = None
+    raw_names, raw_values = zip(*pairs, strict=True) if len(pairs) else ((), ())
+    shape = _shape(dialect, raw_names)
+    if not shape.readable:
+        return Request(caller, gateway, "", "", "", "", None, shape.fault)
+    values = shape.values(raw_values)
+    said = _said(dialect, values)
+    for name in dialect.own:
+        values.pop(name, None)
+    headers = Headers(
+        shape.names,
+        values.get,
+        exact=dialect.exact,
+        size=shape.size + sum(map(len, values.values())),
+        repeated=shape.repeated,
+    )
+    if shape.fault:
+        return Request(caller, gateway, "", "", "", "", headers, shape.fault)
+    source = host = path = fault = reading = ""
     try:
-        values, repeated = _values(message.headers)
-        said = {name: values.get(name) for name in dialect.says}
-        for name in dialect.own:
-            values.pop(name, None)
-        size = sum(map(len, values.values())) + sum(map(len, values))
-        headers = Headers(values, values.get, exact=dialect.exact, size=size, repeated=repeated)
-        _check_once(dialect, repeated)
-        source = trim(_text(said, dialect.peer).rpartition(",")[2])
+        reading = dialect.peer
+        source = trim(said.peer.decode().rpartition(",")[2])
         # Nothing is put in the place of what is missing: a stamp bound to it verifies for no request.
-        method = message.method if dialect.method is None else _text(said, dialect.method)
-        path = rest.decode() if dialect.uri is None else _text(said, dialect.uri)
-        host = _text(said, dialect.host)
-    except _UnreadableError as error:
-        fault = str(error)
+        if dialect.method is not None:
+            method, reading = "", dialect.method
+            method = said.method.decode()
+        reading = dialect.uri or "the path"
+        path = (rest if dialect.uri is None else said.uri).decode()
+        reading = dialect.host
+        host = said.host.decode()
     except UnicodeDecodeError:
-        fault = "the path is no UTF-8"
+        fault = f"{reading} is no UTF-8"
     return Request(caller, gateway, source, method, host, path, headers, fault)
 
 
-def _values(raw: RawHeaders) -> tuple[dict[str, bytes], set[str]]:
-    """Return each header's value, copies joined, and the names of those that came more than once."""
-    values: dict[str, bytes] = {}
-    copies: dict[str, list[bytes]] = {}
-    for raw_name, value in raw:
-        if not raw_name.isascii():
-            raise _UnreadableError("a header's name is no ASCII")
-        name = raw_name.decode().lower()
-        if name not in values:
-            values[name] = value
-        else:
-            copies.setdefault(name, [values[name]]).append(value)
-    for name, found in copies.items():
-        values[name] = b",".join(found)
-    return values, set(copies)
+class _Said(NamedTuple):
+    """What a proxy says of the original request, unread; b"" for what it does not say."""
+
+    method: bytes
+    uri: bytes
+    host: bytes
+    peer: bytes
 
 
-def _check_once(dialect: Dialect, repeated: Collection[str]) -> None:
-    for name in dialect.once:
-        if name in repeated:
-            # The proxy sets this header: a second one is the client's, and nothing says which.
-            raise _UnreadableError(f"{name} came more than once")
-
-
-def _text(said: Mapping[str, bytes | None], name: str) -> str:
-    try:
-        return (said[name] or b"").decode()
-    except UnicodeDecodeError as error:
-        raise _UnreadableError(f"{name} is no UTF-8") from error
+def _said(dialect: Dialect, values: Mapping[str, bytes]) -> _Said:
+    get = values.get
+    return _Said(
+        get(dialect.method, b"") if dialect.method is not None else b"",
+        get(dialect.uri, b"") if dialect.uri is not None else b"",
+        get(dialect.host, b""),
+        get(dialect.peer, b""),
+    )
 
 
 def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> HttpAnswer:
@@ -226,33 +313,38 @@ def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> Http
         answer: The answer.
         decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
         dialect: Of the door; None if it is no door's, then it may be nginx that asks at a wrong one.
+
+    Raises:
+        ValueError: A header cannot be sent.
     """
-    status, headers, body = _parts_of(answer)
+    status, fields, body = _kept_parts(answer) if answer.kept else _build_parts(answer)
     if status == TOO_MANY_REFUSALS.status:
         status = DIALECTS[dialect].too_many if dialect is not None else _TAKEN_BY_ALL
-    gap, own = GAP.encode(), decision_id.encode()
-    return HttpAnswer(
-        status, [(name, own if value == gap else value) for name, value in headers], body.replace(gap, own)
-    )
+    own = decision_id.encode()
+    return HttpAnswer(status, own.join(fields), own.join(body))
 
 
-def _parts_of(answer: Answer) -> HttpAnswer:
-    return _kept_parts(answer) if answer.kept else _build_parts(answer)
+class _Parts(NamedTuple):
+    """A response around the places of the decision's id."""
+
+    status: int
+    fields: tuple[bytes, ...]
+    body: tuple[bytes, ...]
 
 
-def _build_parts(answer: Answer) -> HttpAnswer:
-    """Return the response with the gap still in it."""
+def _build_parts(answer: Answer) -> _Parts:
     if isinstance(answer, Passed):
         # HTTP has no way to say "remove this header": an empty value takes the place of the client's.
         emptied = ((name, "") for name in answer.remove_headers)
-        return _response(200, (*answer.set_headers, *emptied, ("cache-control", "no-store")), "")
-    return _response(answer.status, answer.headers, answer.body)
+        return _parts(200, (*answer.set_headers, *emptied, ("cache-control", "no-store")), "")
+    return _parts(answer.status, answer.headers, answer.body)
 
 
-def _response(status: int, headers: Sequence[tuple[str, str]], body: str) -> HttpAnswer:
-    raw = body.encode()
+def _parts(status: int, headers: Iterable[tuple[str, str]], text: str) -> _Parts:
+    body, gap = text.encode(), GAP.encode()
     encoded = [(name.encode(), value.encode()) for name, value in headers]
-    return HttpAnswer(status, [*encoded, (b"content-length", b"%d" % len(raw))], raw)
+    whole = HttpAnswer.of(status, [*encoded, (b"content-length", b"%d" % len(body))], body)
+    return _Parts(status, tuple(whole.fields.split(gap)), tuple(body.split(gap)))
 
 
 _kept_parts: Final = lru_cache(maxsize=REMEMBERED_ANSWERS)(_build_parts)

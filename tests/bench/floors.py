@@ -81,7 +81,7 @@ class _Nothing:
     """Lets everybody in, and answers 200 with nothing."""
 
     def answer(self, _message: Any, _caller: Any) -> HttpAnswer:
-        return HttpAnswer(200, [(b"content-length", b"0")], b"")
+        return HttpAnswer(200, b"content-length: 0\r\n", b"")
 
     def admits(self, _caller: Any) -> bool:
         return True
