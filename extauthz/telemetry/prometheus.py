@@ -1,30 +1,28 @@
 """The metrics as Prometheus scrapes them: text, or OpenMetrics where it is asked for. Nothing is measured here.
 
-Our own metrics are written here and not by prometheus_client, which takes seven times as long: with a thousand
-gateways a scrape would hold up decisions for a tenth of a second. What the process and Python are is the library's to
-say, and so is which of the formats a scraper wants; its parsers are what the tests read all of it with.
+They are not written by prometheus_client, which takes seven times as long: with a thousand gateways a scrape would hold
+up decisions for a tenth of a second. Its parsers are what the tests read all of it with.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-
 from extauthz.telemetry.metric import Measure, Metric, Reading
+from extauthz.telemetry.process import measure_process
 from extauthz.telemetry.tally import BUCKETS_NS, Histogram
 
 # The buckets' upper bounds as labels, in seconds.
 _BOUNDS: Final = (*(repr(bound / 1e9) for bound in BUCKETS_NS), "+Inf")
+
+_PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 _OPEN_METRICS: Final = "application/openmetrics-text"
+_OPEN_METRICS_1: Final = f"{_OPEN_METRICS}; version=1.0.0; charset=utf-8"
+_END: Final = "# EOF\n"
 
 
 class Exposition:
-    """What a scrape gets: our own metrics, and those of the process and of Python.
-
-    What another library puts into prometheus_client's default registry does not appear.
-    """
+    """What a scrape gets: our own metrics, and those of the process and of Python."""
 
     def __init__(self, measure: Measure) -> None:
         """Prepare.
@@ -33,9 +31,6 @@ class Exposition:
             measure: Reads our own metrics.
         """
         self._measure: Final = measure
-        self._of_process: Final = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._of_process)
-        PlatformCollector(registry=self._of_process)
 
     def render(self, accept: str) -> tuple[str, bytes]:
         """Return the content type and the text of one scrape.
@@ -43,10 +38,19 @@ class Exposition:
         Args:
             accept: The Accept header of who scrapes; "" without one.
         """
-        encode, content_type = choose_encoder(accept)
-        own = write(self._measure(), open_metrics=content_type.startswith(_OPEN_METRICS))
-        # Ours first: what the library writes ends with the mark that ends the whole.
-        return content_type, own.encode() + encode(self._of_process)
+        open_metrics = _wants_open_metrics(accept)
+        text = write([*self._measure(), *measure_process()], open_metrics=open_metrics)
+        return (_OPEN_METRICS_1, f"{text}{_END}".encode()) if open_metrics else (_PLAIN, text.encode())
+
+
+def _wants_open_metrics(accept: str) -> bool:
+    """Tell whether Accept names OpenMetrics, in version 1 or without a version."""
+    for entry in accept.split(","):
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        versions = [part.removeprefix("version=") for part in parameters if part.startswith("version=")]
+        if kind == _OPEN_METRICS and all(version.startswith("1.") for version in versions):
+            return True
+    return False
 
 
 def write(readings: Iterable[Reading], *, open_metrics: bool) -> str:
