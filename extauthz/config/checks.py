@@ -7,6 +7,9 @@ takes what it can use and leaves what has the wrong type to the schema's own fau
 from collections.abc import Iterator
 from typing import Any, Final
 
+from extauthz.assertion.rules import MAX_SOURCES
+from extauthz.config.assertions import faults as assertion_faults
+from extauthz.config.assertions import fill
 from extauthz.config.peer_names import is_name, name_of
 from extauthz.config.schema import Dns, HeaderNames, Stamp
 from extauthz.config.values import UNIX_PREFIX, Endpoint, seconds
@@ -174,6 +177,39 @@ def _header_names(data: dict[str, Any]) -> Found:
             )
 
 
+# What is read from these is another thing than a token, and some of it is told in logs.
+_NO_ASSERTION: Final = frozenset(
+    {"cookie", "host", "origin", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
+
+
+def _assertions(data: dict[str, Any]) -> Found:
+    configured = _get(data, "headers")
+    names = _HEADER_NAMES | (configured if isinstance(configured, dict) else {})
+    ours = {canonical(fold(trim(name))): f"headers.{key}" for key, name in names.items() if isinstance(name, str)}
+    locations: set[str] = set()
+    for gateway, value in _gateways(data).items():
+        rules = _get(value, "auth", "trustedProxy")
+        assertion = _get(rules, "assertion")
+        if not isinstance(assertion, dict):
+            continue
+        place: Place = ("gateways", gateway, "auth", "trustedProxy", "assertion")
+        for key, text in assertion_faults(assertion):
+            yield (*place, key), text
+        filled = fill(assertion)
+        header, user_header = canonical(filled.header), _get(rules, "userHeader")
+        taken = dict(ours)
+        if isinstance(user_header, str):
+            taken[canonical(fold(trim(user_header)))] = "userHeader"
+        if header in taken or filled.header in _NO_ASSERTION:
+            whose = f"is also {taken[header]}, or an alias of it" if header in taken else "carries something else"
+            yield (*place, "header"), f"{filled.header!r} {whose}: the token needs a header of its own"
+        locations.add(filled.jwks)
+        if len(locations) > MAX_SOURCES:
+            yield (*place, "jwks"), f"is one too many: keys are fetched from {MAX_SOURCES} different places at most"
+            return
+
+
 def _durations(data: dict[str, Any]) -> Found:
     values = {}
     for key, default in (("lifetime", Stamp().lifetime), ("reuse", Stamp().reuse)):
@@ -270,6 +306,7 @@ _CHECKS: Final = (
     _admin_token,
     _principals,
     _header_names,
+    _assertions,
     _durations,
     _dns,
     _peer_names,

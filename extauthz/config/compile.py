@@ -5,11 +5,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from extauthz.assertion.rules import Rules
+from extauthz.config.assertions import filled_model, rules_of
 from extauthz.config.load import Loaded
 from extauthz.config.peer_names import DNS_PREFIX, names_in, static_entries
 from extauthz.config.schema import GatewayModel, Settings
 from extauthz.config.values import UNIX
 from extauthz.core.address import Address, AddressSet, parse_address, parse_entry
+from extauthz.core.assertion import Assertion, Flaw, Refused, Verdict, Verified, Verifier
 from extauthz.core.origin import parse_configured_origin
 from extauthz.core.policy import Callers, Gateway, PeerName, Policy, Required
 from extauthz.core.principals import Principals
@@ -22,6 +25,27 @@ _log: Final = get_logger(__name__)
 # What the names in `trustedProxies` stand for, by name.
 Peers = Mapping[str, PeerName]
 UNRESOLVED: Final[Peers] = MappingProxyType({})
+
+# Who verifies assertions by which rules.
+Verifiers = Callable[[Rules], Verifier]
+
+
+class _NoKeys:
+    """Believes nothing: where nobody has keys to verify with."""
+
+    def verify(self, token: str) -> Verdict:
+        """Refuse the token, unread."""
+        del token
+        return Refused(Flaw.INVALID, "nothing is verified here: there are no keys")
+
+    def describe(self, verified: Verified) -> str:
+        """Return who would have signed it."""
+        return f"signed by {verified.issuer}"
+
+
+def no_keys(_rules: Rules) -> Verifier:
+    """Return what believes nothing."""
+    return _NoKeys()
 
 
 def own_addresses() -> frozenset[Address] | None:
@@ -42,8 +66,16 @@ def compile_policy(
     interfaces: Callable[[], frozenset[Address] | None] = own_addresses,
     *,
     peers: Peers = UNRESOLVED,
+    verifiers: Verifiers = no_keys,
 ) -> Policy:
-    """Compile all gateways of a checked file. A name that `peers` does not have trusts nobody."""
+    """Compile all gateways of a checked file.
+
+    Args:
+        loaded: The file.
+        interfaces: Returns this host's own addresses; None if they cannot be read.
+        peers: What the names in `trustedProxies` stand for; one that is not there trusts nobody.
+        verifiers: Return what verifies assertions by these rules. Without, none is believed.
+    """
     settings = loaded.settings
     own: list[frozenset[Address] | None] = []
 
@@ -55,7 +87,10 @@ def compile_policy(
         return own[0]
 
     return Policy(
-        (_gateway(name, gateway, settings, local(gateway), peers) for name, gateway in settings.gateways.items()),
+        (
+            _gateway(name, gateway, settings, local(gateway), peers, _assertion(gateway, loaded, verifiers))
+            for name, gateway in settings.gateways.items()
+        ),
         callers=_callers(settings.callers.addresses, settings.callers.principals),
         most_headers=settings.limits.headers,
         longest_header_bytes=settings.limits.header_bytes,
@@ -100,8 +135,29 @@ def _trusted(entries: Iterable[str], names: Iterable[PeerName]) -> AddressSet:
     return AddressSet((*map(parse_entry, static_entries(entries)), *resolved))
 
 
-def _gateway(
-    name: str, gateway: GatewayModel, settings: Settings, local: frozenset[Address] | None, peers: Peers
+def _assertion(gateway: GatewayModel, loaded: Loaded, verifiers: Verifiers) -> Assertion | None:
+    model = gateway.auth.trusted_proxy.assertion if gateway.auth is not None and gateway.auth.trusted_proxy else None
+    if model is None:
+        return None
+    rules = rules_of(model, loaded.path)
+    return Assertion(
+        header=filled_model(model).header,
+        verifier=verifiers(rules),
+        preset=model.preset or "",
+        user_claim=rules.user_claim,
+        issuer=rules.issuer,
+        audiences=rules.audiences,
+        source=rules.source.name,
+    )
+
+
+def _gateway(  # noqa: PLR0913, PLR0917 - one gateway, from everything that it is made of
+    name: str,
+    gateway: GatewayModel,
+    settings: Settings,
+    local: frozenset[Address] | None,
+    peers: Peers,
+    assertion: Assertion | None,
 ) -> Gateway:
     ruleset = RULESETS[gateway.ruleset]
     trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
@@ -126,6 +182,7 @@ def _gateway(
         local_interfaces=local,
         required_headers=tuple(map(Required.configured, trusted_proxy.required_headers)) if trusted_proxy else (),
         user_header=fold(trim(trusted_proxy.user_header or "")) if trusted_proxy else "",
+        assertion=assertion,
         allow_users=frozenset(trusted_proxy.allow_users) if trusted_proxy else frozenset(),
         allow_comma_in_user=trusted_proxy is not None and trusted_proxy.allow_comma_in_user,
         allow_real_ip_fallback=gateway.allow_real_ip_fallback,

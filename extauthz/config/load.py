@@ -233,7 +233,9 @@ def _incomplete(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str
             yield ("gateways", name, "auth", "trustedProxy"), _denies(reasons.CONFIG_MISSING)
         if not gateway.trusted_proxies and not gateway.trusted_principals:
             yield ("gateways", name, "trustedProxies"), _denies(reasons.NO_PROXIES)
-        if trusted_proxy is not None and not trim(trusted_proxy.user_header or ""):
+        if trusted_proxy is None or trusted_proxy.assertion is not None:
+            continue
+        if not trim(trusted_proxy.user_header or ""):
             yield ("gateways", name, "auth", "trustedProxy", "userHeader"), _denies(reasons.USER_MISSING)
 
 

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from extauthz.config.values import (
     AddressOrUnix,
+    AssertionText,
     DnsServer,
     Duration,
     ExactAddress,
@@ -19,6 +20,7 @@ from extauthz.config.values import (
     HeaderName,
     Host,
     HostName,
+    JwksLocation,
     ListenAddress,
     OriginEntry,
     Principal,
@@ -30,6 +32,7 @@ from extauthz.config.values import (
 )
 
 Mode = Literal["enforce", "shadow"]
+AssertionAlgorithm = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Listeners = Annotated[
     list[ListenAddress],
@@ -191,10 +194,41 @@ class Accepted(Model):
     because: str = Field(min_length=1, description="Why.")
 
 
+class AssertionModel(Model):
+    """The signed token that the proxy sends beside its headers. What is not given is the preset's."""
+
+    preset: Literal["pomerium", "cloudflare-access", "google-iap", "aws-alb", "oauth2-proxy"] | None = Field(
+        None, description="The proxy, of which the other keys are taken: docs/assertions.md."
+    )
+    header: HeaderName | None = Field(None, description="The header that carries the token.")
+    jwks: JwksLocation | None = Field(
+        None,
+        description="The issuer's keys: an https URL, an http URL of this host, or a file; `{kid}` for the key's id.",
+    )
+    jwks_ca: FileName | None = Field(None, description="PEM file: the authority of that URL. Default: this host's.")
+    issuer: AssertionText | None = Field(None, description="The token's `iss`.")
+    audience: Annotated[
+        list[AssertionText] | None,
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str] | None
+        ),
+    ] = Field(None, min_length=1, max_length=16, description="The token's `aud`; one, or a list. Always wanted.")
+    user_claim: AssertionText | None = Field(None, description="The claim that names the user. Default: `email`.")
+    algorithms: list[AssertionAlgorithm] | None = Field(None, min_length=1, description="Accepted, and no other.")
+    type: AssertionText = Field("JWT", description="The token's `typ`, where it has one.")
+    max_age: Duration | None = Field(None, description="Since `iat`, whatever `exp` says. Default: `24h`.")
+    leeway: Duration = Field("30s", description="By how much the clocks may differ.")
+    keys_kept: Duration = Field("24h", description="How long the last good keys count while none can be fetched.")
+    signer: AssertionText | None = Field(None, description="The token's `signer` (aws-alb: the load balancer's ARN).")
+
+
 class TrustedProxy(Model):
     """The trusted-proxy rules of one gateway."""
 
     user_header: UserHeader | None = Field(None, description="The header in which the proxy names the user.")
+    assertion: AssertionModel | None = Field(
+        None, description="The proxy's signed token: it must name the same user, or names the user: docs/assertions.md."
+    )
     required_headers: list[RequiredHeader] = Field([], description="Headers that must be there, in this order.")
     allow_users: list[str] = Field([], description="Exactly these users; [] allows everyone the proxy names.")
     allow_loopback: bool | None = Field(None, description="May the peer be loopback? Default: by the ruleset.")

@@ -141,6 +141,26 @@ def _check_path(name: str) -> str:
     return name
 
 
+# Longer than any issuer, audience or claim's name; the longest known are ARNs and URLs.
+LONGEST_ASSERTION_TEXT_CHARACTERS: Final = 512
+
+
+def _check_assertion_text(text: str) -> str:
+    if not trim(text) or text != trim(text) or has_control(text):
+        raise ValueError(f"{text[:80]!r} is blank, has white space around it, or holds a control character")
+    if len(text) > LONGEST_ASSERTION_TEXT_CHARACTERS:
+        raise ValueError(f"has {len(text)} characters: {LONGEST_ASSERTION_TEXT_CHARACTERS} at most")
+    return text
+
+
+def _check_jwks(location: str) -> str:
+    """Check where keys are fetched, by what fetches them."""
+    from extauthz.assertion.location import check_location  # noqa: PLC0415 - of no interest without an assertion
+
+    check_location(_check_path(location))
+    return location
+
+
 def _check_duration(text: str) -> str:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration: write a whole number and a unit (ms, s, m, h, d), e.g. 60s")
@@ -230,6 +250,8 @@ def rate_limit(text: str) -> RateLimit:
     return RateLimit(int(found[1]), _RATE_SECONDS[found[2]])
 
 
+AssertionText = Annotated[str, AfterValidator(_check_assertion_text)]
+JwksLocation = Annotated[str, AfterValidator(_check_jwks), Field(min_length=1)]
 HeaderName = Annotated[str, AfterValidator(check_header_name)]
 UserHeader = Annotated[str, AfterValidator(_check_user_header)]
 RequiredHeader = Annotated[str, AfterValidator(_check_required_header)]

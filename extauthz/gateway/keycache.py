@@ -165,11 +165,11 @@ class RefreshedKeys(ABC, Generic[Key]):
             self._wake.set()
             return True
 
-    def wait(self, reads: int) -> None:
+    def wait(self, reads: int, seconds: float | None = None) -> None:
         """Wait, for a while, until the source was read more often than this; not where too many wait already."""
         with self._read, self._place() as free:
             if free:
-                self._read.wait_for(lambda: self.reads > reads, self._times.wait)
+                self._read.wait_for(lambda: self.reads > reads, self._times.wait if seconds is None else seconds)
 
     async def wait_async(self, reads: int) -> None:
         """Do as `wait` does, without holding up the event loop."""

@@ -66,6 +66,18 @@ def parse_jwks(document: bytes | Mapping[str, Any]) -> Keys:
     Raises:
         JwksError: if this is no JWKS, is too large, holds a private key, or has no key for a stamp.
     """
+    keys = [key for key in map(_read_key, entries_of(document)) if key is not None]
+    if not keys:
+        raise JwksError("no ES256 or EdDSA key in the JWKS whose kid is its RFC 7638 thumbprint")
+    return {key.kid: key for key in keys}
+
+
+def entries_of(document: bytes | Mapping[str, Any]) -> list[Any]:
+    """Return the entries of a JWKS, unread.
+
+    Raises:
+        JwksError: if this is no JWKS, is too large, or holds a private key.
+    """
     if isinstance(document, bytes):
         document = _read_json(document)
     entries = document.get("keys")
@@ -75,10 +87,7 @@ def parse_jwks(document: bytes | Mapping[str, Any]) -> Keys:
         raise JwksError(f"{len(entries)} keys in the JWKS, at most {MAX_JWKS_KEYS}")
     if any(isinstance(entry, dict) and "d" in entry for entry in entries):
         raise JwksError("the JWKS holds a private key, which is public now: replace that key")
-    keys = [key for key in map(_read_key, entries) if key is not None]
-    if not keys:
-        raise JwksError("no ES256 or EdDSA key in the JWKS whose kid is its RFC 7638 thumbprint")
-    return {key.kid: key for key in keys}
+    return entries
 
 
 def _read_json(document: bytes) -> Mapping[str, Any]:

@@ -31,6 +31,18 @@ DECISION_ID_BYTES: Final = 10
 # Random, so that no client can bring it along, and as long as an id.
 GAP: Final = os.urandom(DECISION_ID_BYTES).hex()
 
+_GAP_OF_A_STAMP: Final = os.urandom(DECISION_ID_BYTES).hex().encode()
+
+
+@lru_cache(maxsize=64)
+def stamp_gap(length: int) -> bytes:
+    """Return what stands in an answer for a stamp of so many bytes, where each answer has its own.
+
+    Random as GAP is, and as long as the stamp, so that every length that is written before it stays true.
+    """
+    return (_GAP_OF_A_STAMP * (length // len(_GAP_OF_A_STAMP) + 1))[:length]
+
+
 # How many answers of each kind are kept for the next request like it.
 REMEMBERED_ANSWERS: Final = 1024
 # The same of those that tell of too many denials: each second until the client may ask again has its own.
@@ -193,7 +205,8 @@ class AnswerBuilder:
 
 
 def _build_allow(names: Mapping[str, str], gateway: Gateway, user: str, stamp: str | None) -> Passed:
-    values = {gateway.user_header: user, names["user"]: user, names["gateway"]: gateway.id, names["decision"]: GAP}
+    own = {gateway.user_header: user} if gateway.user_header else {}  # without one, an assertion names the user
+    values = own | {names["user"]: user, names["gateway"]: gateway.id, names["decision"]: GAP}
     if stamp is not None:
         values[names["stamp"]] = stamp
     for name, value in values.items():
