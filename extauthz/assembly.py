@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.authorizer import Snapshot
-from extauthz.config.compile import UNRESOLVED, Peers, compile_policy
+from extauthz.config.assertions import rules_of
+from extauthz.config.compile import UNRESOLVED, Peers, Verifiers, compile_policy, no_keys
 from extauthz.config.faults import Fault
 from extauthz.config.load import Loaded
 from extauthz.config.schema import Settings
@@ -81,18 +82,20 @@ def make_stamper(loaded: Loaded, keys: KeyDirectory, signatures: Signatures | No
         raise AssemblyError(f"{loaded.path(stamp.keys)}: {error}") from error
 
 
-def make_snapshot(
+def make_snapshot(  # noqa: PLR0913 - what outlives a snapshot, each by name
     loaded: Loaded,
     keys: KeyDirectory | None = None,
     signatures: Signatures | None = None,
     *,
     refusals: RefusalLimiter | None = None,
     peers: Peers = UNRESOLVED,
+    verifiers: Verifiers = no_keys,
 ) -> Snapshot:
     """Make what is in force from a checked configuration and the stamp keys; without keys, allows have no stamp.
 
     What is signed is counted in `signatures`, which outlives the snapshot. So does what limited denials until now,
-    `refusals`, with all that it counted, if the limits are the same. `peers` is whom names stand for.
+    `refusals`, with all that it counted, if the limits are the same. `peers` is whom names stand for,
+    `verifiers` return what verifies assertions.
 
     Raises:
         AssemblyError: No key is of the configured algorithm.
@@ -108,11 +111,10 @@ def make_snapshot(
         {key: fold(trim(name)) for key, name in names.items()},
         body=settings.denial.body,
         show_reason=settings.denial.reason,
-        reuses_stamps=seconds(settings.stamp.reuse) > 0,
     )
     stamper = make_stamper(loaded, keys, signatures) if keys is not None else None
     return Snapshot(
-        policy=compile_policy(loaded, peers=peers),
+        policy=compile_policy(loaded, peers=peers, verifiers=verifiers),
         answers=answers,
         stamper=stamper,
         refusals=_refusal_limiter(settings, refusals),
@@ -163,9 +165,21 @@ def file_faults(loaded: Loaded) -> Iterator[Fault]:
                 )
         except KeyDirectoryError as error:
             yield Fault("stamp.keys", str(error))
+    yield from _assertion_faults(loaded)
     output = decision_log_settings(loaded).output
     if isinstance(output, Path) and not output.parent.is_dir():
         yield Fault("decisionLog.output", f"there is no folder {output.parent}: make it first")
+
+
+def _assertion_faults(loaded: Loaded) -> Iterator[Fault]:
+    """Yield what is wrong with the files of assertions. What has to be fetched is not: it may be back tomorrow."""
+    for name, gateway in loaded.settings.gateways.items():
+        model = gateway.auth.trusted_proxy.assertion if gateway.auth and gateway.auth.trusted_proxy else None
+        if model is not None:
+            from extauthz.assertion.sources import file_faults as faults  # noqa: PLC0415 - not without an assertion
+
+            for key, text in faults(rules_of(model, loaded.path).source):
+                yield Fault(f"gateways.{name}.auth.trustedProxy.assertion.{key}", text)
 
 
 def open_admin_token(loaded: Loaded) -> TokenFile | None:

@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from extauthz.assertion.memory import VerifiedTokens
-from extauthz.assertion.sources import open_keys, usual_times
-from extauthz.assertion.verifier import AssertionVerifier
 from extauthz.stamp.signer import Signatures
 
 if TYPE_CHECKING:
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
     from extauthz.assertion.rules import KeySource, Rules
     from extauthz.assertion.sources import IssuerKeys, SourceStatus
+    from extauthz.assertion.verifier import AssertionVerifier
     from extauthz.core.policy import Policy
     from extauthz.gateway.keycache import Times
 
@@ -49,6 +48,10 @@ class Assertions:
 
     def verifier(self, rules: Rules) -> AssertionVerifier:
         """Return what verifies by these rules: the same for the same rules, with the keys that are known already."""
+        # Of no interest to a service without assertions.
+        from extauthz.assertion.sources import open_keys, usual_times  # noqa: PLC0415
+        from extauthz.assertion.verifier import AssertionVerifier  # noqa: PLC0415
+
         found = self._verifiers.get(rules)
         if found is None:
             keys = self._sources.get(rules.source)
@@ -75,18 +78,15 @@ class Assertions:
 
     def keep(self, policy: Policy) -> None:
         """Keep what this policy verifies with, and end the rest."""
-        verifiers = [
-            gateway.assertion.verifier for gateway in policy.gateways.values() if gateway.assertion is not None
-        ]
-        wanted = {one.rules for one in verifiers if isinstance(one, AssertionVerifier)}
-        self._verifiers = {rules: found for rules, found in self._verifiers.items() if rules in wanted}
-        sources = {rules.source for rules in wanted}
+        used = {id(gateway.assertion.verifier) for gateway in policy.gateways.values() if gateway.assertion is not None}
+        self._verifiers = {rules: found for rules, found in self._verifiers.items() if id(found) in used}
+        sources = {rules.source for rules in self._verifiers}
         unwanted = [keys for source, keys in self._sources.items() if source not in sources]
         self._sources = {source: keys for source, keys in self._sources.items() if source in sources}
         _close(unwanted)
 
     def statuses(self) -> list[SourceStatus]:
-        """Return how each source is."""
+        """Return how each source is, in the order of the file."""
         return [keys.status() for keys in self._sources.values()]
 
     def close(self) -> None:

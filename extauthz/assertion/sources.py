@@ -23,7 +23,7 @@ from extauthz.gateway.sources import open_source
 from extauthz.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = get_logger(__name__)
 
@@ -114,16 +114,30 @@ class IssuerKeys(RefreshedKeys[IssuerKey]):
 
     def _fetch(self, location: str) -> bytes:
         where: str | Path = location if "://" in location else Path(location)
-        return open_source(where, tls=self._tls() if location.startswith("https:") else None)()
-
-    def _tls(self) -> ssl.SSLContext | None:
         # Made for each read, so that a new authority in the file counts.
-        if self._source.ca is None:
-            return None
-        try:
-            return ssl.create_default_context(cafile=self._source.ca)
-        except (OSError, ValueError) as error:
-            raise JwksError(f"{self._source.ca}: no authority can be read from it: {type(error).__name__}") from error
+        tls = _trusting(self._source.ca) if self._source.ca is not None else None
+        return open_source(where, tls=tls)()
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ValueError) as error:
+        raise JwksError(f"{ca}: no authority can be read from it: {type(error).__name__}") from error
+
+
+def file_faults(source: KeySource) -> Iterator[tuple[str, str]]:
+    """Yield the key and the fault of each file of a source that cannot be used. Nothing is fetched."""
+    try:
+        if "://" not in source.location:
+            parse_issuer_jwks(open_source(Path(source.location))())
+    except JwksError as error:
+        yield "jwks", str(error)
+    try:
+        if source.ca is not None:
+            _trusting(source.ca)
+    except JwksError as error:
+        yield "jwksCa", str(error)
 
 
 class KeysTogether(IssuerKeys):
