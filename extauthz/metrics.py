@@ -51,7 +51,7 @@ LIMITED: Final = Metric(
 LIMITED_TRACKED: Final = Metric(
     name="extauthz_refusals_tracked",
     kind="gauge",
-    help="Whose denials are remembered, as peer or user; at limits.refusals.tracked each new one takes another's place.",
+    help="Peers and users whose denials are counted; at limits.refusals.tracked each new one takes another's place.",
     labels=("kind",),
 )
 RELOADS: Final = Metric(
@@ -122,8 +122,8 @@ LOG_LINES: Final = Metric(
     name="extauthz_decision_log_lines_total",
     kind="counter",
     help=(
-        "Lines of the decision log, by whether they were written, failed because what it is written to was too slow, or "
-        "were withheld: of many denials over the limit, one line tells."
+        "Lines of the decision log, by whether they were written, failed (what it is written to was too slow), or were "
+        "withheld: one line tells of many denials over the limit."
     ),
     labels=("result",),
 )

@@ -7,7 +7,8 @@ Whose a denial is. A count belongs to whoever would be denied anyway, never to a
 
 - a user, where a trusted proxy named one: counted apart for each gateway and each proxy that names him, so that what
   one says of him changes nothing at another;
-- else an address that is no trusted proxy's, at the gateway that it asked for: nothing that comes from there is let in;
+- else the address of a connection that is no trusted proxy's, at the gateway that it asked for: nothing that comes like
+  that is let in;
 - else a caller that may not ask, or an address that asked for no gateway that there is;
 - else nobody. Behind a trusted proxy stand many, and without a name nothing tells them apart but headers that a client
   may have written. A 401 is nobody's either: it is how signing in begins, and "too many" in its place would be in the
@@ -31,7 +32,6 @@ from typing import Final
 from extauthz.core import reasons
 from extauthz.core.address import Address, parse_address
 from extauthz.core.decision import Deny
-from extauthz.core.policy import Gateway
 from extauthz.core.request import Caller, Request
 
 # Where there is no room, the one of so many that is owed the least makes some.
@@ -179,11 +179,8 @@ def whose_is(request: Request, denial: Deny) -> str | None:
         return f"lost\n{_group(source)}" if source is not None else f"lost caller\n{_caller(request.caller)}"
     if denial.peer is None:
         return f"nowhere\n{gateway.id}\n{_caller(request.caller)}"
-    return None if _is_trusted(gateway, denial.peer) else f"peer\n{gateway.id}\n{_group(denial.peer)}"
-
-
-def _is_trusted(gateway: Gateway, peer: Address) -> bool:
-    return peer in gateway.trusted_proxies
+    trusted = gateway.trusts(denial.peer, request.principal)
+    return None if trusted else f"peer\n{gateway.id}\n{_group(denial.peer)}"
 
 
 def _caller(caller: Caller) -> str:

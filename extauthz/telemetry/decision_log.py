@@ -1,7 +1,8 @@
 """The decision log: who looks on and writes a line per decision. What a line says is lines.py, where it goes output.py.
 
-Denials are always written, and what shadow mode let pass; of the allows a share. What cannot be written now waits, in
-a bounded buffer; what does not fit into that is counted, and decisions go on.
+Denials are always written, and what shadow mode let pass; of the allows a share; of denials over the limit as many as
+withheld.py says. What cannot be written now waits, in a bounded buffer; what does not fit into that is counted, and
+decisions go on.
 """
 
 import threading
@@ -21,6 +22,8 @@ from extauthz.logs import get_logger
 from extauthz.telemetry.lines import WEIGHED, LineMaker, encode
 from extauthz.telemetry.output import Output, open_output, open_stdout
 from extauthz.telemetry.record import Record
+from extauthz.telemetry.tally import is_limited, outcome_of
+from extauthz.telemetry.withheld import Withheld
 
 _log: Final = get_logger(__name__)
 
@@ -118,6 +121,12 @@ class DecisionLog:
         self._retry_at = 0.0
         self._broken = False
         self._said: Final[dict[str, float]] = {}
+        self._limited: Final = Withheld(clock)
+
+    @property
+    def withheld(self) -> int:
+        """Denials over the limit that have no line."""
+        return self._limited.total
 
     def prepare(self, settings: DecisionLogSettings) -> Opened:
         """Open what settings name; what is open already stays so.
@@ -148,8 +157,11 @@ class DecisionLog:
         for record in records:
             if isinstance(record.decision, Allow) and allows < 1 and not is_sampled(record.id, allows):
                 continue
+            alike = self._limited.weigh(outcome_of(record.decision)) if is_limited(record.decision) else 0
+            if alike is None:
+                continue
             try:
-                line = self._line(record)
+                line = self._line(record, alike)
             except Exception:  # noqa: BLE001 - one decision that cannot be told is no reason to lose the others
                 self.failed += 1
                 self._say("a decision cannot be told", exc_info=True)
@@ -159,23 +171,37 @@ class DecisionLog:
             else:
                 self._waiting.append(line)
                 self._waiting_bytes += len(line)
+        self._tell_withheld()
         self._write(PATIENCE_SECONDS if self._flows else 0.0)
 
     def close(self) -> None:
         """Write what waits, for CLOSE_SECONDS at most, and let go of the output."""
         self._turn()
+        self._tell_withheld(at_once=True)
         self._leave(CLOSE_SECONDS)
         with self._lock:
             # What comes after this is opened and closed by whoever made it.
             self._used = Opened(self._used.settings, None)
 
-    def _line(self, record: Record) -> bytes:
+    def _line(self, record: Record, alike: int) -> bytes:
         hint = self._hints.hint(record)
-        if not hint:
+        if not hint and not alike:
             return self._maker.written(record)
         told = self._maker.line(record)
-        told["hint"] = hint
+        if alike:
+            told["withheld"] = alike
+        if hint:
+            told["hint"] = hint
         return encode(told)
+
+    def _tell_withheld(self, *, at_once: bool = False) -> None:
+        for outcome, count in self._limited.over(at_once=at_once):
+            _log.info(
+                "denials over the limit have no line in the decision log",
+                gateway=outcome.gateway or None,
+                reason=outcome.reason,
+                decisions=count,
+            )
 
     def _turn(self) -> None:
         """Go over to the settings that are to be followed, if there are others."""

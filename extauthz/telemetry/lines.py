@@ -85,6 +85,8 @@ class DecisionLine(TypedDict):
     principal: NotRequired[str]
     matched: NotRequired[str | None]
     fault: NotRequired[str]
+    limited: NotRequired[Literal[True]]
+    withheld: NotRequired[int]
     hint: NotRequired[str]
 
 
@@ -297,6 +299,8 @@ class LineMaker:
             made["matched"] = known.principals.match(request.principal)
         if denial is not None and denial.reason is reasons.REQUEST_MALFORMED:
             made["fault"] = cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
+        if denial is not None and denial.limited:
+            made["limited"] = True
         return made
 
     def written(self, record: Record) -> bytes:

@@ -144,10 +144,11 @@ class Tally:
         for decision, door, decision_ns, door_ns in noted:
             outcome = outcome_of(decision)
             self._decisions[outcome] = self._decisions.get(outcome, 0) + 1
-            if outcome.reason == reasons.CALLER_NOT_ALLOWED.code:
-                self._refused[door] = self._refused.get(door, 0) + 1
-            if is_limited(decision):
-                self._limited[outcome.gateway] = self._limited.get(outcome.gateway, 0) + 1
+            if outcome.reason:
+                if outcome.reason == reasons.CALLER_NOT_ALLOWED.code:
+                    self._refused[door] = self._refused.get(door, 0) + 1
+                if is_limited(decision):
+                    self._limited[outcome.gateway] = self._limited.get(outcome.gateway, 0) + 1
             times = by_door.get(door)
             if times is None:
                 times = by_door[door] = ([], [])
