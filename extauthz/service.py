@@ -31,8 +31,6 @@ from extauthz.console import Console
 from extauthz.doors.admin import AdminDoor, AdminDoorSettings
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.endpoints import DoorError
-from extauthz.doors.envoy_grpc import GrpcDoor
-from extauthz.doors.envoy_native import NativeDoor
 from extauthz.doors.grpc_shared import GrpcDoorSettings, GrpcServer
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.logs import get_logger
@@ -199,7 +197,11 @@ class Service:
         check = self.authorizer.check
         traced = self._otel is not None and self._otel.traces
         if settings.server.engine == "native":
+            from extauthz.doors.envoy_native import NativeDoor  # noqa: PLC0415 - of two engines one is loaded
+
             return NativeDoor(check, door, traced=traced)
+        from extauthz.doors.envoy_grpc import GrpcDoor  # noqa: PLC0415
+
         return GrpcDoor(check, self.authorizer.admits, door, traced=check if traced else None)
 
     def _say_notes(self) -> None:

@@ -3,18 +3,18 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from extauthz.audit.finding import Finding
-from extauthz.audit.run import audit
 from extauthz.config.load import Loaded
 from extauthz.console.files import read_files
 from extauthz.console.policies import detail, summary
 from extauthz.core.reasons import REASONS
 from extauthz.doors.admin import StaticFile, Told
-from extauthz.explaining import explain_request
 from extauthz.telemetry.recent import MOST_GIVEN, Filter, Recent
 from extauthz.view import View
+
+if TYPE_CHECKING:
+    from extauthz.audit.finding import Finding
 
 # Gateways on one page of their list.
 GATEWAYS_A_PAGE: Final = 50
@@ -229,15 +229,19 @@ class Console:
             return Told(400, {"error": "request_malformed", "do": "send one request as a JSON object"})
         if not isinstance(line, dict):
             return Told(400, {"error": "request_malformed", "do": "send one request as a JSON object"})
+        from extauthz.explaining import explain_request  # noqa: PLC0415 - only when it is asked for
+
         try:
             return Told(200, explain_request(self._view.snapshot().policy, line))
         except (ValueError, RecursionError) as error:
             return Told(400, {"error": "request_malformed", "do": str(error)})
 
-    def _audit(self) -> list[Finding]:
+    def _audit(self) -> "list[Finding]":
         loaded, now = self._view.reloads().loaded, self._clock()
         made = self._audited
         if made is None or made[0] is not loaded or now - made[1] > AUDIT_SECONDS:
+            from extauthz.audit.run import audit  # noqa: PLC0415 - only when it is asked for
+
             made = self._audited = (loaded, now, audit(loaded, now=now))
         return made[2]
 

@@ -1,7 +1,7 @@
 """The files of the page, read once: a table by path, so that no path of a request ever reaches a file system."""
 
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from extauthz.doors.admin import CONSOLE, StaticFile
@@ -18,8 +18,7 @@ _TYPES: Final = {
 def read_files() -> Mapping[bytes, StaticFile]:
     """Return every file of the page by its path: the page at /console, what it loads below."""
     found = {}
-    for entry in files("extauthz.console").joinpath("static").iterdir():
+    for entry in (Path(__file__).parent / "static").iterdir():
         path = CONSOLE if entry.name == PAGE else CONSOLE + b"/" + entry.name.encode()
-        suffix = entry.name[entry.name.rindex(".") :]
-        found[path] = StaticFile(_TYPES[suffix], entry.read_bytes())
+        found[path] = StaticFile(_TYPES[entry.suffix], entry.read_bytes())
     return found

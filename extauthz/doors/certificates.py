@@ -2,11 +2,12 @@
 
 import ssl
 from pathlib import Path
-from typing import Final
-
-import grpc
+from typing import TYPE_CHECKING, Final
 
 from extauthz.logs import get_logger
+
+if TYPE_CHECKING:
+    import grpc
 
 _log: Final = get_logger(__name__)
 
@@ -34,15 +35,17 @@ class Certificates:
         self._seen = self._signature()
         self._configuration = self._read()
 
-    def credentials(self) -> grpc.ServerCredentials:
+    def credentials(self) -> "grpc.ServerCredentials":
         """Return credentials for a gRPC listener that follow the files. With a client CA, callers must show one."""
+        import grpc  # noqa: PLC0415 - not loaded where the native engine serves, which has no TLS
+
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
             self._fetch,  # type: ignore[arg-type]  # the stubs forget that None means "no change"
             require_client_authentication=self._client_ca is not None,
         )
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+    def _fetch(self) -> "grpc.ServerCertificateConfiguration | None":
         """Return the new set if the files changed and can be used, else None: keep the one in use."""
         try:
             signature = self._signature()
@@ -69,7 +72,9 @@ class Certificates:
             found.append((status.st_ino, status.st_mtime_ns, status.st_size))
         return tuple(found)
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
+    def _read(self) -> "grpc.ServerCertificateConfiguration":
+        import grpc  # noqa: PLC0415
+
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(self._certificate, self._private_key, password=_no_password)

@@ -11,12 +11,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from extauthz.authorizer import TracedCheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, unlistenable
-from extauthz.doors.grpc_shared import METHOD, GrpcDoorSettings, parse_peer, trace_of
+from extauthz.doors.grpc_shared import METHOD, GrpcDoorSettings, Status, parse_peer, trace_of
 from extauthz.doors.native_health import CHECK_PATH, MOST_WATCHERS, WATCH_PATH, NativeHealth
 from extauthz.doors.native_memory import MemoryGuard
 from extauthz.logs import get_logger
@@ -47,10 +45,6 @@ _CHECK, _HEALTH_CHECK, _HEALTH_WATCH = range(3)
 _METHODS: Final = ((f"/{SERVICE}/{METHOD}", False), (CHECK_PATH, False), (WATCH_PATH, True))
 
 _EVENT_CALL: Final = 0  # pygrpc_native.EVENT_CALL; the package is imported only where it is used
-
-_RESOURCE_EXHAUSTED: Final[int] = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-_UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
-_INTERNAL: Final[int] = grpc.StatusCode.INTERNAL.value[0]
 
 
 def is_installed() -> bool:
@@ -225,9 +219,9 @@ class _Front:
                 continue
             waiting += 1
             if waiting > self._most_calls:
-                self._native.fail(call_id, _RESOURCE_EXHAUSTED, "more calls at once than server.maxConcurrent")
+                self._native.fail(call_id, Status.RESOURCE_EXHAUSTED, "more calls at once than server.maxConcurrent")
             elif message is None or len(message) > self._most_bytes:
-                self._native.fail(call_id, _RESOURCE_EXHAUSTED, "the message is larger than limits.messageBytes")
+                self._native.fail(call_id, Status.RESOURCE_EXHAUSTED, "the message is larger than limits.messageBytes")
             else:
                 self._decide(call_id, message, details, arrived)
 
@@ -240,14 +234,14 @@ class _Front:
             answer = self._check(message, parse_peer(peer), trace)
         except Exception:  # noqa: BLE001 - `check` never raises; what else does costs this call and not the door
             _log.exception("a call could not be answered")
-            self._native.fail(call_id, _INTERNAL, "internal_error")
+            self._native.fail(call_id, Status.INTERNAL, "internal_error")
         else:
             self._native.respond(call_id, answer)
 
     def _refuse(self, events: "Sequence[DetailedEvent]") -> None:
         for kind, call_id, *_ in events:
             if kind == _EVENT_CALL:
-                self._native.fail(call_id, _UNAVAILABLE, "the service is stopping")
+                self._native.fail(call_id, Status.UNAVAILABLE, "the service is stopping")
 
     def _cut(self) -> None:
         """Cut every connection, which lets go what the engine holds for them, and listen again at once.

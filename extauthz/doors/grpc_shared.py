@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -17,6 +18,18 @@ METHOD: Final = "Check"
 
 # The names under which the service's health is asked for: all of it, and the one service.
 HEALTH_SERVICES: Final = ("", SERVICE)
+
+
+class Status(IntEnum):
+    """The gRPC status codes that an engine without grpcio's own answers with (grpc/grpc, doc/statuscodes.md)."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
 _TRACE_NAMES: Final = ("traceparent", "tracestate")
 
 _REMEMBERED_PEERS: Final = 1024

@@ -3,11 +3,10 @@
 import threading
 from typing import TYPE_CHECKING, Final
 
-import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from extauthz.doors.grpc_shared import HEALTH_SERVICES
+from extauthz.doors.grpc_shared import HEALTH_SERVICES, Status
 
 if TYPE_CHECKING:
     from pygrpc_native import NativeGrpcFront
@@ -17,10 +16,6 @@ MOST_WATCHERS: Final = 256
 
 CHECK_PATH: Final = "/grpc.health.v1.Health/Check"
 WATCH_PATH: Final = "/grpc.health.v1.Health/Watch"
-
-_NOT_FOUND: Final[int] = grpc.StatusCode.NOT_FOUND.value[0]
-_RESOURCE_EXHAUSTED: Final[int] = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-_INVALID_ARGUMENT: Final[int] = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
 class NativeHealth:
@@ -44,14 +39,14 @@ class NativeHealth:
         try:
             known = health_pb2.HealthCheckRequest.FromString(message).service in HEALTH_SERVICES
         except DecodeError:
-            self._native.fail(call_id, _INVALID_ARGUMENT, "the message is no HealthCheckRequest")
+            self._native.fail(call_id, Status.INVALID_ARGUMENT, "the message is no HealthCheckRequest")
             return
         if watch:
             self._watch(call_id, known=known)
         elif known:
             self._native.respond(call_id, _response(self._state))
         else:
-            self._native.fail(call_id, _NOT_FOUND, "there is no service of this name")
+            self._native.fail(call_id, Status.NOT_FOUND, "there is no service of this name")
 
     def forget(self, call_id: int) -> None:
         """Forget a watcher that is gone."""
@@ -69,7 +64,7 @@ class NativeHealth:
     def _watch(self, call_id: int, *, known: bool) -> None:
         with self._lock:
             if len(self._watchers) >= MOST_WATCHERS:
-                self._native.fail(call_id, _RESOURCE_EXHAUSTED, "too many watch this service's health")
+                self._native.fail(call_id, Status.RESOURCE_EXHAUSTED, "too many watch this service's health")
                 return
             self._watchers[call_id] = known
             # A name that is unknown now may be known later (health.proto, Watch): the stream stays open.

@@ -6,8 +6,6 @@ No message quotes the file: what stands beside a mistake may be a token.
 import json
 from typing import Any, Final
 
-import json5
-
 LARGEST_JSON5_BYTES: Final = 512 * 1024
 """JSON5 is read at about 25 kB a second; what is longer is to be plain JSON."""
 
@@ -53,6 +51,8 @@ def _json5(text: str) -> Any:
             f"is no plain JSON, and too long to be read as JSON5: {LARGEST_JSON5_BYTES} bytes at most. Split it with "
             "$include, or write plain JSON"
         )
+    import json5  # noqa: PLC0415 - what is plain JSON needs it not
+
     try:
         data, fault, position = json5.parse(text)
     except RecursionError as error:

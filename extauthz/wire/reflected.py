@@ -1,13 +1,12 @@
 """The service as reflection shows it: our messages under Envoy's names, in a descriptor pool of their own."""
 
-from typing import Final
-
-from google.protobuf import descriptor_pb2, struct_pb2, wrappers_pb2
-from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection_pb2
+from typing import TYPE_CHECKING, Final
 
 from extauthz.wire.pb import check_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf import descriptor_pb2
+    from google.protobuf.descriptor_pool import DescriptorPool
 
 PACKAGE: Final = "envoy.service.auth.v3"
 SERVICE: Final = f"{PACKAGE}.Authorization"
@@ -17,8 +16,14 @@ _OURS: Final = f".{check_pb2.DESCRIPTOR.package}."
 _TEXT: Final = {("HeadersEntry", "value"), ("HeaderValue", "value"), ("SocketAddress", "address")}
 
 
-def descriptor_pool() -> DescriptorPool:
+def descriptor_pool() -> "DescriptorPool":
     """Return a pool with Authorization/Check as Envoy names it, health and reflection."""
+    # Only here: an engine without reflection has no use for any of it.
+    from google.protobuf import descriptor_pb2, struct_pb2, wrappers_pb2  # noqa: PLC0415
+    from google.protobuf.descriptor_pool import DescriptorPool  # noqa: PLC0415
+    from grpc_health.v1 import health_pb2  # noqa: PLC0415
+    from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415
+
     file = descriptor_pb2.FileDescriptorProto()
     check_pb2.DESCRIPTOR.CopyToProto(file)
     file.name = "envoy/service/auth/v3/external_auth.proto"
@@ -34,11 +39,11 @@ def descriptor_pool() -> DescriptorPool:
     return pool
 
 
-def _rename(message: descriptor_pb2.DescriptorProto) -> None:
+def _rename(message: "descriptor_pb2.DescriptorProto") -> None:
     for nested in message.nested_type:
         _rename(nested)
     for field in message.field:
         if field.type_name.startswith(_OURS):
             field.type_name = f".{PACKAGE}.{field.type_name.removeprefix(_OURS)}"
         if (message.name, field.name) in _TEXT:
-            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+            field.type = field.TYPE_STRING
