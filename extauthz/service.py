@@ -23,6 +23,7 @@ from extauthz.assembly import (
     open_certificates,
     open_keys,
 )
+from extauthz.assertion.assertions import Assertions
 from extauthz.authorizer import Authorizer
 from extauthz.config.compile import follow_peers
 from extauthz.config.load import Loaded
@@ -88,6 +89,7 @@ class Service:
         reloader: What reads the configuration again.
         keys: The stamp keys; None while stamping is off.
         peers: Whom the names in `trustedProxies` stand for.
+        assertions: What verifies the proxies' signed tokens.
         ready: It serves, and does not go.
         view: All of this, for those who only look.
     """
@@ -121,7 +123,9 @@ class Service:
         self._signatures: Final = Signatures()
         self.peers: Final = Peers(lambda: self._signals.put(NEWS))
         self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
-        self.authorizer: Final = Authorizer(make_snapshot(loaded, self.keys, self._signatures), self.telemetry)
+        self.assertions: Final = Assertions()
+        first = make_snapshot(loaded, self.keys, self._signatures, verifiers=self.assertions.verifier)
+        self.authorizer: Final = Authorizer(first, self.telemetry)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
         self.view: Final = View(
             started=time.time(),
@@ -133,6 +137,7 @@ class Service:
             telemetry=self.telemetry,
             decision_log=self.decision_log,
             peers=self.peers.statuses,
+            assertions=self.assertions,
         )
         self._metrics: Final = Metrics(self.view)
         self.metrics: Final = Exposition(self._metrics.measure)
@@ -216,7 +221,7 @@ class Service:
         settings = self._loaded.settings
         _raise_file_limit()
         self.telemetry.start()
-        self._await_names()
+        self._await_first_answers()
         # Last the door with the health service: when it says that the service serves, every door does.
         try:
             _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
@@ -226,6 +231,7 @@ class Service:
             self._http.drain()
             self._admin.drain()
             self.peers.close()
+            self.assertions.close()
             self.telemetry.close()
             raise
         self.ready = True
@@ -243,12 +249,14 @@ class Service:
         self._notifier.ready(self._status_line())
         self._notifier.feed_watchdog(self._is_alive)
 
-    def _await_names(self) -> None:
-        """Wait a moment for the first answers about names: an allow that comes a second late is no denial."""
+    def _await_first_answers(self) -> None:
+        """Wait a moment for names and for issuers' keys: an allow that comes a second late is no denial."""
         self.peers.start()
+        self.assertions.start(0)
         if not self.peers.wait(FIRST_ANSWERS_SECONDS):
             _log.warning("serving without waiting for every name in trustedProxies: what is not known trusts nobody")
         self._follow_peers()
+        self.assertions.start()
 
     def _follow_peers(self) -> None:
         """Put the addresses that names stand for now into force, between two requests. For the main thread alone."""
@@ -325,6 +333,7 @@ class Service:
         closing.start()
         self._grpc.drain(left)
         closing.join()
+        self.assertions.close()
         self.telemetry.close()
         # Last, so that whoever asks hears that it goes, and not that it is gone.
         self._admin.drain()
@@ -340,10 +349,23 @@ class Service:
 
     def _apply(self, loaded: Loaded) -> None:
         """Put a configuration into force, between two requests; raises RefusedError and changes nothing."""
+        try:
+            self._change(loaded)
+        finally:
+            # What a configuration wanted that is not in force is wanted no more.
+            self.assertions.keep(self.authorizer.snapshot.policy)
+
+    def _change(self, loaded: Loaded) -> None:
         wanted = _keys_wanted(loaded)
         try:
             keys = self.keys if wanted == self._keys_of else open_keys(loaded)
-            snapshot = make_snapshot(loaded, keys, self._signatures, refusals=self.authorizer.snapshot.refusals)
+            snapshot = make_snapshot(
+                loaded,
+                keys,
+                self._signatures,
+                refusals=self.authorizer.snapshot.refusals,
+                verifiers=self.assertions.verifier,
+            )
         except AssemblyError as error:
             raise RefusedError(str(error)) from error
         try:
@@ -351,9 +373,11 @@ class Service:
         except OutputError as error:
             raise RefusedError(f"decisionLog.output: {error}") from error
         # From here on nothing can fail.
+        self.assertions.start(0)
         self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
         self.peers.wait(FIRST_ANSWERS_SECONDS)
         snapshot = replace(snapshot, policy=follow_peers(loaded, snapshot.policy, self.peers.look()))
+        self.assertions.start()
         self.decision_log.follow(log)
         # The keys first: no stamp is signed by a key that the JWKS does not have.
         self.keys, self._keys_of = keys, wanted

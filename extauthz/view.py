@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from extauthz.assertion.assertions import Assertions
 from extauthz.authorizer import Snapshot
 from extauthz.peers import PeerStatus
 from extauthz.reload import ReloadStatus
@@ -26,6 +27,7 @@ class View:
         telemetry: The counts, and what was dropped.
         decision_log: How many lines were written, and how many could not be.
         peers: What is known of the names in `trustedProxies`.
+        assertions: The keys of the proxies' signed tokens, and how many signatures were verified.
     """
 
     started: float
@@ -36,4 +38,5 @@ class View:
     signatures: Signatures
     telemetry: Telemetry
     decision_log: DecisionLog
+    assertions: Assertions
     peers: Callable[[], Sequence[PeerStatus]] = tuple

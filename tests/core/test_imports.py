@@ -55,12 +55,12 @@ LAYERS: dict[str, set[str]] = {
         "telemetry",
     },
     "reload": {"config", "logs"},
-    "view": {"authorizer", "peers", "reload", "stamp", "telemetry"},
+    "view": {"assertion", "authorizer", "peers", "reload", "stamp", "telemetry"},
     "metrics": {"core", "wire", "telemetry", "view"},
     "console": {"core", "config", "audit", "explaining", "telemetry", "view", "doors"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
-        *("notify", "console", "metrics", "peers"),
+        *("notify", "console", "metrics", "peers", "assertion"),
     },
 }
 # Parts that put the others together, and that none of the above may import.
