@@ -30,8 +30,9 @@ def delegated(gateway: GatewayView) -> Iterator[str]:
     """Authentication is somebody else's."""
     if not gateway.delegated:
         return
-    count = len(gateway.proxies)
-    who = "nobody yet" if count == 0 else str(gateway.proxies[0].value) if count == 1 else f"{count} trustedProxies"
+    lists = (([str(one.value) for one in gateway.proxies], "trustedProxies"), (gateway.principals, "trustedPrincipals"))
+    told = [entries[0] if len(entries) == 1 else f"{len(entries)} {key}" for entries, key in lists if entries]
+    who = (" with " if gateway.require_all else " or ").join(told) or "nobody yet"
     header = f"the header {quoted(gateway.user_header)}" if gateway.user_header else "no header yet"
     yield f"{gateway.place}.auth.mode is trusted-proxy: {who} may say who the user is, in {header}"
 
@@ -83,12 +84,13 @@ def all_proxies_are_loopback(gateway: GatewayView) -> bool:
 
 def trusts_everything(gateway: GatewayView) -> Iterator[str]:
     """The trusted ranges hold everything, one of them or all together."""
-    return ranges.everything(gateway.proxies)
+    # Where a certificate is wanted too, an address alone trusts nobody.
+    return ranges.everything(() if gateway.require_all else gateway.proxies)
 
 
 def trusts_wide_range(gateway: GatewayView) -> Iterator[str]:
     """A trusted range is wider than one network segment."""
-    return ranges.wide(gateway.proxies)
+    return ranges.wide(() if gateway.require_all else gateway.proxies)
 
 
 def trusts_loopback_range(gateway: GatewayView) -> Iterator[str]:

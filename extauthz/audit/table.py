@@ -6,6 +6,7 @@ Ids are public and never change. Those of OpenClaw's own audit are kept, with th
 from typing import Final
 
 from extauthz.audit import gateway_checks as gateways
+from extauthz.audit import principal_checks as principals
 from extauthz.audit import service_checks as service
 from extauthz.audit.finding import Check, Severity
 from extauthz.audit.service_checks import ServiceView, Unmatched
@@ -168,6 +169,28 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         look=gateways.trusts_loopback_range,
     ),
     Check(
+        id="gateway.trusted_principals_wildcard",
+        severity=WARN,
+        title="A wildcard trusts principals that nobody named",
+        do=(
+            "Write each principal out, or end the entry with the / of a path that only the proxies have, as in "
+            "spiffe://cluster.local/ns/ingress/*."
+        ),
+        look=principals.wide_wildcards,
+    ),
+    Check(
+        id="gateway.trusted_principals_rest_on_proxy",
+        severity=WARN,
+        title="The proxy's TLS decides whether a principal is proved",
+        do=(
+            "See that every listener of Envoy that leads here verifies client certificates: validation_context with "
+            "trusted_ca, and never trust_chain_verification: ACCEPT_UNTRUSTED, with which a self-signed certificate "
+            "has whatever principal it says. See that this CA certifies nobody else under such a name. Then record "
+            "that under `accepted`."
+        ),
+        look=principals.rest_on_the_proxy,
+    ),
+    Check(
         id="gateway.trusted_proxy_password",
         severity=WARN,
         title="A password beside trusted-proxy",
@@ -208,6 +231,16 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         title="Denials of this gateway are not enforced",
         do="Set the gateway's mode to enforce once its log shows no denial that should have passed.",
         look=gateways.shadow_mode,
+    ),
+    Check(
+        id="gateway.trusted_proxies_prove_little",
+        severity=INFO,
+        title="A client certificate would prove more than these addresses",
+        do=(
+            "Where the proxy has a client certificate, list its principal under trustedPrincipals, and set require: "
+            "all, or remove the range."
+        ),
+        look=principals.addresses_prove_little,
     ),
     Check(
         id="gateway.trusted_proxy_no_required_headers",

@@ -60,7 +60,9 @@ class GatewayView:
         place: Where they stand in the file: gateways.openclaw, or gateway.
         delegated: A trusted proxy says who the user is.
         proxies: Who that is.
-        proxies_missing: The file has no entry at all; not only none that can be read.
+        proxies_missing: The file has no entry at all, of principals neither; not only none that can be read.
+        principals: Whose certificates make a trusted proxy; as configured.
+        require_all: An address and a principal are wanted, not one of both.
         user_header: Trimmed; "" where there is none.
         required_headers: As configured.
         allow_users: As configured.
@@ -88,6 +90,8 @@ class GatewayView:
     allowed_origins: tuple[str, ...]
     host_origin_fallback: bool
     shadow: bool = False
+    principals: tuple[str, ...] = ()
+    require_all: bool = False
     openclaw: OpenClawFacts | None = None
 
     @property
@@ -107,7 +111,7 @@ def view_of(name: str, gateway: GatewayModel) -> GatewayView:
             Entry(f"{place}.trustedProxies[{position}]", parse_entry(text))
             for position, text in enumerate(gateway.trusted_proxies)
         ),
-        proxies_missing=not gateway.trusted_proxies,
+        proxies_missing=not (gateway.trusted_proxies or gateway.trusted_principals),
         user_header=trim(rules.user_header or "") if rules else "",
         required_headers=tuple(rules.required_headers) if rules else (),
         allow_users=tuple(rules.allow_users) if rules else (),
@@ -118,4 +122,6 @@ def view_of(name: str, gateway: GatewayModel) -> GatewayView:
         allowed_origins=tuple(map(trim, gateway.control_ui.allowed_origins)),
         host_origin_fallback=gateway.control_ui.dangerously_allow_host_header_origin_fallback,
         shadow=gateway.mode == "shadow",
+        principals=tuple(gateway.trusted_principals),
+        require_all=gateway.require == "all",
     )

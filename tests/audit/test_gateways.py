@@ -11,6 +11,7 @@ from extauthz.audit import audit
 AUTH = "gateway.trusted_proxy_auth"
 EVERYTHING = "gateway.trusted_proxies_everything"
 WIDE = "gateway.trusted_proxies_wide_range"
+PROVES_LITTLE = "gateway.trusted_proxies_prove_little"
 LOOPBACK_RANGE = "gateway.trusted_proxies_loopback_range"
 ALLOW_LOOPBACK = "gateway.trusted_proxy_allow_loopback"
 REAL_IP = "gateway.real_ip_fallback_enabled"
@@ -159,7 +160,9 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
 @pytest.mark.parametrize(("gateway", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_configuration_in_ids_out(gateway: dict[str, Any], expected: set[str]) -> None:
     findings = found({"g": gateway})
-    assert sorted(finding.id for finding in findings) == sorted({AUTH, *expected})
+    # Wherever addresses prove little, a certificate is recommended.
+    beside = {PROVES_LITTLE} if expected & {EVERYTHING, WIDE} else set()
+    assert sorted(finding.id for finding in findings) == sorted({AUTH, *expected, *beside})
     assert {finding.gateway for finding in findings} == {"g"}
 
 
@@ -192,6 +195,7 @@ SEVERITIES = {
     HOST_ORIGIN: "critical",
     EVERYTHING: "critical",
     WIDE: "warn",
+    PROVES_LITTLE: "info",
     LOOPBACK_RANGE: "warn",
     UNMATCHABLE: "critical",
     NOTHING_REQUIRED: "info",
@@ -312,4 +316,4 @@ def test_large_configuration_is_audited_without_comparing_all_with_all() -> None
     gateway = proxies(*entries)
     gateway["auth"]["trustedProxy"]["allowUsers"] = [f"user{number}@example.com" for number in range(50_000)]
     loaded = load_gateways({"g": gateway})
-    assert ids(audit(loaded, 0.0)) == [AUTH, WIDE]
+    assert ids(audit(loaded, 0.0)) == [AUTH, WIDE, PROVES_LITTLE]
