@@ -250,13 +250,15 @@ def find_reason(code: str) -> Reason | None:
     """Return the table's entry for a reason as it is sent; None if there is none."""
     if code in REASONS:
         return REASONS[code]
+    if code == reasons.TOO_MANY_REFUSALS.code:
+        return reasons.TOO_MANY_REFUSALS
     return reasons.MISSING_HEADER if code.startswith(reasons.MISSING_HEADER.code) else None
 
 
 def _again(policy: Policy, incident: Incident, chain: str | None) -> tuple[Now, str]:
     """Decide again about what the line holds, under the present file."""
     then = find_reason(incident["reason"] or "")
-    if then is None or incident["gateway"] is None:
+    if then in {None, reasons.TOO_MANY_REFUSALS} or incident["gateway"] is None:
         return "untold", _ASK_MORE
     gateway = policy.gateways.get(incident["gateway"])
     if gateway is not None and gateway.peer_is_caller:

@@ -25,6 +25,8 @@ NOTHING: Final = Forged((), {})
 """For a request in which nothing is forged."""
 
 _REFUSED: Final = frozenset({401, 403})
+# In a 429 it says that extauthz denied this request too; without it anybody may have, before anything was decided.
+_TOO_MANY: Final = "too_many_refusals"
 _REASON: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _ERROR: Final = re.compile(rf'{CHALLENGE} error="([a-z_]{{1,50}})"')
 
@@ -62,12 +64,14 @@ class Seen:
         """
         if isinstance(self.outcome, Failure):
             return self.outcome.fault in {Fault.CLOSED, Fault.NO_HTTP}
-        return not self.let_in and self.status != 429 and self.status < 500
+        if self.status == 429:
+            return self.reason == _TOO_MANY
+        return not self.let_in and self.status < 500
 
     @property
     def denied(self) -> bool:
-        """Whether it was refused as it should be: 401, 403, or the way to sign in."""
-        return self.status in _REFUSED or 300 <= self.status < 400
+        """Whether it was refused as it should be: 401, 403, the way to sign in, or extauthz's 429 after many."""
+        return self.status in _REFUSED or 300 <= self.status < 400 or (self.status == 429 and self.reason == _TOO_MANY)
 
     @property
     def reason(self) -> str | None:

@@ -34,6 +34,7 @@ _DENIAL_HEADERS = (
     "www-authenticate",
     "cache-control",
     "content-type",
+    "retry-after",
     "content-security-policy",
     "x-content-type-options",
     "referrer-policy",

@@ -19,7 +19,7 @@ from extauthz.core.decision import Allow, Decision, Shadowed
 from extauthz.core.origin import host_name
 from extauthz.core.policy import LONGEST_HOST_CHARACTERS
 from extauthz.telemetry.record import Record
-from extauthz.telemetry.tally import outcome_of
+from extauthz.telemetry.tally import is_limited, outcome_of
 
 SPAN_NAME: Final = "authorize"
 # Semantic conventions, http.request.method: what is none of these is _OTHER, because a client can send any.
@@ -89,6 +89,7 @@ def attributes_of(record: Record) -> dict[str, str]:
         "extauthz.result": result,
         "extauthz.reason": reason,
         "extauthz.step": _step(decision),
+        "extauthz.limited": "true" if is_limited(decision) else "",
         "extauthz.decision_id": record.id,
         "extauthz.policy": record.version,
     }
