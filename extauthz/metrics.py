@@ -7,7 +7,7 @@ gateway that is no longer configured keeps what was counted for it, as every cou
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from extauthz import __version__
 from extauthz.core import reasons
@@ -17,6 +17,9 @@ from extauthz.telemetry.metric import Metric, Point, Reading
 from extauthz.telemetry.tally import Counted, Outcome
 from extauthz.view import View
 from extauthz.wire import envoy, forward_auth
+
+if TYPE_CHECKING:
+    from extauthz.assertion.sources import SourceStatus
 
 DECISIONS: Final = Metric(
     name="extauthz_decisions_total",
@@ -112,6 +115,29 @@ SIGNED: Final = Metric(
     kind="counter",
     help="Stamps that were signed; an allow that has none of its own was given one again.",
 )
+ASSERTION_READS: Final = Metric(
+    name="extauthz_assertion_key_reads_total",
+    kind="counter",
+    help="Reads of the keys that assertions are verified with, by their source and whether they failed.",
+    labels=("source", "result"),
+)
+ASSERTION_KEYS: Final = Metric(
+    name="extauthz_assertion_keys",
+    kind="gauge",
+    help="Keys of a source that assertions may be verified with now; while there are none, nobody is let in by it.",
+    labels=("source",),
+)
+ASSERTION_AGE: Final = Metric(
+    name="extauthz_assertion_keys_age_seconds",
+    kind="gauge",
+    help="Time since the keys of a source were last read well; absent while they never were.",
+    labels=("source",),
+)
+VERIFIED: Final = Metric(
+    name="extauthz_assertion_signatures_total",
+    kind="counter",
+    help="Signatures of assertions that were verified; of an assertion that comes again, it is remembered.",
+)
 ANSWERS: Final = Metric(
     name="extauthz_answer_cache_lookups_total",
     kind="counter",
@@ -126,6 +152,30 @@ LOG_LINES: Final = Metric(
         "withheld: one line tells of many denials over the limit."
     ),
     labels=("result",),
+)
+PEER_ADDRESSES: Final = Metric(
+    name="extauthz_peer_name_addresses",
+    kind="gauge",
+    help="Addresses that a name in trustedProxies stands for; with 0 it trusts nobody.",
+    labels=("name",),
+)
+PEER_CHANGES: Final = Metric(
+    name="extauthz_peer_name_changes_total",
+    kind="counter",
+    help="Changes of whom a name in trustedProxies stands for; left is somebody, or nobody: it lapsed or is gone.",
+    labels=("name", "left"),
+)
+PEER_LOOKUPS: Final = Metric(
+    name="extauthz_peer_name_lookups_total",
+    kind="counter",
+    help="Questions about a name in trustedProxies; result is answered, absent, failed, or refused: not believed.",
+    labels=("name", "result"),
+)
+PEER_ANSWERED: Final = Metric(
+    name="extauthz_peer_name_answered_timestamp_seconds",
+    kind="gauge",
+    help="When addresses of a name in trustedProxies were last answered, in Unix seconds.",
+    labels=("name",),
 )
 UNSEEN: Final = Metric(
     name="extauthz_decisions_unseen_total",
@@ -142,6 +192,8 @@ METRICS: Final = (
     *(DECISIONS, CALLERS_REFUSED, LIMITED, LIMITED_TRACKED, DECISION_SECONDS, DOOR_SECONDS),
     *(RELOADS, RELOAD_SUCCESSFUL, CONFIG_SINCE, RESTART_PENDING, CONFIG_INFO, GATEWAYS, INCOMPLETE, SHADOWED),
     *(KEY_AGE, KEY_SIGNS_FROM, KEYS_READABLE, SIGNED),
+    *(ASSERTION_READS, ASSERTION_KEYS, ASSERTION_AGE, VERIFIED),
+    *(PEER_ADDRESSES, PEER_CHANGES, PEER_LOOKUPS, PEER_ANSWERED),
     *(ANSWERS, LOG_LINES, UNSEEN, READY, BUILD_INFO),
 )
 
@@ -173,6 +225,8 @@ class Metrics:
             *self._limited(counted),
             *self._configured(),
             *self._stamped(),
+            *self._named(),
+            *self._asserted(),
             Reading(ANSWERS, _answers()),
             Reading(LOG_LINES, _lines(log)),
             _one(UNSEEN, view.telemetry.dropped),
@@ -209,6 +263,33 @@ class Metrics:
         yield Reading(KEY_SIGNS_FROM, [Point((key.kid, state), key.activates_at) for key, state in states])
         yield Reading(KEYS_READABLE, [Point((), float(keys.fault is None))] if keys is not None else [])
         yield _one(SIGNED, self._view.signatures.total)
+
+    def _asserted(self) -> Iterator[Reading]:
+        assertions = self._view.assertions
+        # Two sources may have one name: they differ in a query, which is not told, or in how long keys are kept.
+        found: dict[str, list[SourceStatus]] = {}
+        for status in assertions.statuses():
+            found.setdefault(status.name, []).append(status)
+        reads = [
+            Point((name, result), sum(count))
+            for name, same in found.items()
+            for result, count in (
+                ("success", [one.reads - one.failures for one in same]),
+                ("failure", [one.failures for one in same]),
+            )
+        ]
+        yield Reading(ASSERTION_READS, reads)
+        yield Reading(ASSERTION_KEYS, [Point((name,), min(one.keys for one in same)) for name, same in found.items()])
+        ages = {name: [one.age for one in same if one.age is not None] for name, same in found.items()}
+        yield Reading(ASSERTION_AGE, [Point((name,), max(known)) for name, known in ages.items() if known])
+        yield _one(VERIFIED, assertions.signatures.total)
+
+    def _named(self) -> Iterator[Reading]:
+        names = self._view.peers()
+        yield Reading(PEER_ADDRESSES, [Point((one.name,), len(one.addresses)) for one in names])
+        yield Reading(PEER_CHANGES, [Point((one.name, left), n) for one in names for left, n in one.changes.items()])
+        yield Reading(PEER_LOOKUPS, [Point((one.name, how), n) for one in names for how, n in one.results.items()])
+        yield Reading(PEER_ANSWERED, [Point((one.name,), one.answered) for one in names if one.answered is not None])
 
 
 def _one(metric: Metric, value: float, *labels: str) -> Reading:

@@ -176,8 +176,16 @@ def _lost(old: GatewayModel, new: GatewayModel, *, shadow: bool) -> Iterator[str
     before = old.auth.trusted_proxy if old.auth is not None else None
     after = new.auth.trusted_proxy if new.auth is not None else None
     if before is not None and after is not None:  # without one, it is incomplete: it denies everything
-        names = ("allow_users", "required_headers", *(("allow_loopback",) if before.allow_loopback is False else ()))
+        names = (
+            "allow_users",
+            "required_headers",
+            "assertion",
+            *(("allow_loopback",) if before.allow_loopback is False else ()),
+        )
         yield from _gone("auth.trustedProxy.", before, after, names)
+        if before.assertion is not None and after.assertion is not None:
+            kept_out = ("algorithms", "max_age", "signer")
+            yield from _gone("auth.trustedProxy.assertion.", before.assertion, after.assertion, kept_out)
 
 
 def _gone(place: str, before: Model, after: Model, names: Sequence[str]) -> Iterator[str]:

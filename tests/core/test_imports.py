@@ -56,7 +56,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "reload": {"config", "logs"},
     "view": {"assertion", "authorizer", "peers", "reload", "stamp", "telemetry"},
-    "metrics": {"core", "wire", "telemetry", "view"},
+    "metrics": {"assertion", "core", "wire", "telemetry", "view"},
     "console": {"core", "config", "audit", "explaining", "telemetry", "view", "doors"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
