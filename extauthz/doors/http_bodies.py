@@ -6,6 +6,7 @@ For the admin address alone, where a request to be explained is too much for a U
 from typing import TYPE_CHECKING, Final
 
 from extauthz.doors.http_connection import Connection, Serving
+from extauthz.doors.http_writing import CONTINUE
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 BODY_BYTES: Final = 65_536
 # Time for a body to arrive whole.
 BODY_SECONDS: Final = 10.0
-
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BodyConnection(Connection):
@@ -48,7 +47,7 @@ class BodyConnection(Connection):
         self._whole, self._over = True, False  # until it is here
         self._body_clock = self._loop.call_later(BODY_SECONDS, self.abort)
         if not self._waiting and any(name.lower() == b"expect" for name, _ in message.headers):
-            self._transport.write(_CONTINUE)
+            self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Keep what is awaited; the parser gives no more of it than its length."""

@@ -5,28 +5,22 @@ never waited for and never read: the answer goes out, and then the connection is
 """
 
 import asyncio
-import math
-import time
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import httptools
 
 from extauthz.core.request import Caller
 from extauthz.doors import http_limits
+from extauthz.doors.deadline import Deadline
 from extauthz.doors.http_limits import LINGER_BYTES, MOST_WAITING, Limits, caller_of
+from extauthz.doors.http_writing import written
 from extauthz.logs import get_logger
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
 _log: Final = get_logger(__name__)
-
-_STATUS_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
-_END: Final = b"\r\n"
-_LAST: Final = b"connection: close\r\n\r\n"
 
 
 class Application(Protocol):
@@ -95,7 +89,9 @@ class Connection(asyncio.Protocol):
         self._in_head = False  # from its first byte to the end of its headers
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._received = 0  # bytes since its head began, or since a moment before
+        self._piece = 0  # bytes that were received last, at once
+        self._before = 0  # bytes that were received at once with its first, and may be its own
+        self._received = 0  # bytes since then
         self._whole = True  # nothing is announced behind its headers
 
         # The requests that are not answered; None stands for bytes that are none.
@@ -107,11 +103,8 @@ class Connection(asyncio.Protocol):
         self._ended = False  # the last answer was given
         self._dropped_bytes = 0
 
-        # One clock for all: what is awaited now must have come by then.
-        self._hurries = True  # it is a request that is awaited, of which a byte may be here already
-        self._deadline = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._deadline: Final = Deadline(serving.loop, self.abort)
+        self._hurries = True  # it is set for a request of which a byte may be here already
 
     # The connection.
 
@@ -133,8 +126,7 @@ class Connection(asyncio.Protocol):
         self._over = self._ended = True
         del self._parser  # it knows this connection, and so would be kept by it
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.forget()
         if self._later is not None:
             self._later.cancel()
         if self._counted:
@@ -146,11 +138,12 @@ class Connection(asyncio.Protocol):
         if self._over:
             self._drop(len(data))
             return
-        self._received += len(data)
+        self._piece = len(data)
+        self._received += self._piece
         self._feed(data)
         if self._waiting:
             self._answer()
-        elif not self._hurries:
+        elif not self._hurries and self._later is None:
             # The first bytes of a request, or of what is none yet: empty lines are allowed before one.
             self._await_request(begun=True)
 
@@ -160,7 +153,7 @@ class Connection(asyncio.Protocol):
         if not self._over:
             self._transport.pause_reading()
         if not self._ended:
-            self._await(http_limits.STALL_SECONDS)
+            self._deadline.set(http_limits.STALL_SECONDS)
 
     def resume_writing(self) -> None:
         """Go on: the client reads again."""
@@ -173,6 +166,7 @@ class Connection(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """Answer what waits, and close."""
+        self._lingers = self._lingers or self._blocked  # then there may be questions that were not taken yet
         self._over = True
         self._answer()
 
@@ -204,7 +198,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Hand the request on; whatever its framing announces behind the headers, nothing of it is read."""
         target, fields, parser = self._target, self._fields, self._parser
-        if self._received > self._limits.head_bytes:
+        if self._before + self._received > self._limits.head_bytes:
             size = len(target) + sum(len(name) + len(value) for name, value in fields)
             if size > self._limits.head_bytes:
                 raise _RefusedError
@@ -213,7 +207,7 @@ class Connection(asyncio.Protocol):
         if not target.isascii():
             raise _RefusedError
         self._in_head = self._whole = self._hurries = False
-        self._received = 0
+        self._before, self._received = self._piece, 0
         # HTTP/1.0 is closed whatever it asks for, and a stranger gets one answer: the places are few.
         kept = parser.should_keep_alive() and parser.get_http_version() == "1.1" and not self._stranger
         self._over = not kept
@@ -262,7 +256,7 @@ class Connection(asyncio.Protocol):
             if isinstance(answer, HttpAnswer):
                 self._write(answer, message)
             else:
-                self._deadline = math.inf
+                self._deadline.lift()
                 self._later = self._loop.create_task(self._write_later(answer, message))
         if waiting or self._later is not None or self._ended:
             return
@@ -291,12 +285,8 @@ class Connection(asyncio.Protocol):
             self._answer()
 
     def _write(self, answer: HttpAnswer, message: HttpMessage | None) -> None:
-        status, fields, body = answer
-        method = message.method if message is not None else self._parser.get_method().decode()
-        if method == "HEAD":
-            body = b""
-        last = self._over and not self._waiting
-        self._transport.write(b"".join((_STATUS_LINES[status], _date.line(), fields, _LAST if last else _END, body)))
+        to_head = message.method == "HEAD" if message is not None else self._parser.get_method() == b"HEAD"
+        self._transport.write(written(answer, to_head=to_head, last=self._over and not self._waiting))
 
     # The end.
 
@@ -306,10 +296,10 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not self._lingers:
-            self._await(http_limits.STALL_SECONDS)
+            self._deadline.set(http_limits.STALL_SECONDS)
             self._transport.close()  # when all is written
             return
-        self._await(http_limits.LINGER_SECONDS)
+        self._deadline.set(http_limits.STALL_SECONDS if self._blocked else http_limits.LINGER_SECONDS)
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -321,42 +311,4 @@ class Connection(asyncio.Protocol):
 
     def _await_request(self, *, begun: bool) -> None:
         self._hurries = begun
-        self._await(http_limits.HEAD_SECONDS if begun else self._serving.idle_seconds)
-
-    def _await(self, seconds: float) -> None:
-        """Let what is awaited come within this time. The timer is set anew only where it would ring too late."""
-        self._deadline = self._loop.time() + seconds
-        if self._deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = self._deadline
-            self._timer = self._loop.call_at(self._timer_at, self._ring)
-
-    def _ring(self) -> None:
-        self._timer, self._timer_at = None, math.inf
-        left = self._deadline - self._loop.time()
-        if left <= 0:
-            self._transport.abort()
-        elif left < math.inf:
-            self._await(left)
-
-
-class _Date:
-    """The Date of answers (RFC 9110, section 6.6.1), written once a second."""
-
-    __slots__ = ("_line", "_second")
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._line = b""
-
-    def line(self) -> bytes:
-        """Return the header as it is now."""
-        now = int(time.time())
-        if now != self._second:
-            self._line = f"date: {formatdate(now, usegmt=True)}\r\n".encode()
-            self._second = now
-        return self._line
-
-
-_date: Final = _Date()
+        self._deadline.set(http_limits.HEAD_SECONDS if begun else self._serving.idle_seconds)

@@ -244,6 +244,8 @@ def _shape(dialect: Dialect, raw_names: tuple[bytes, ...]) -> _Shape:
 
 
 _shapes: Final[dict[tuple[Dialect, tuple[bytes, ...]], _Shape]] = {}
+# The dialects and names that are remembered, for whoever looks.
+remembered_shapes: Final = _shapes.keys
 
 
 def decode(message: HttpMessage, caller: Caller) -> Request:

@@ -266,6 +266,17 @@ def test_body_that_is_no_request(body: bytes, watched: Watched) -> None:
     assert (response.status, response.json()["error"]) == (400, "request_malformed")
 
 
+def test_client_that_waits_to_be_asked_for_its_body_is_asked_for_one_that_is_read(watched: Watched) -> None:
+    body = b'{"gateway": "openclaw"}'
+    with socket.create_connection(("127.0.0.1", watched.admin), 20) as connection:
+        connection.sendall(_post(f"Content-Length: {len(body)}", b"", "Expect: 100-continue"))
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    refused = _everything(watched.admin, _post(f"Content-Length: {BODY_BYTES + 1}", b"", "Expect: 100-continue"))
+    assert refused.startswith(b"HTTP/1.1 413 ")
+
+
 def test_request_behind_a_body_is_not_answered(watched: Watched) -> None:
     body = b'{"gateway": "openclaw"}'
     sent = _post(f"Content-Length: {len(body)}", body) + b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

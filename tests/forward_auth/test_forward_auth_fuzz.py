@@ -11,7 +11,8 @@ from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.core.address import Address
 from extauthz.core.request import Caller
-from extauthz.wire.forward_auth import DIALECTS, HttpMessage, decode, is_door
+from extauthz.wire import forward_auth
+from extauthz.wire.forward_auth import DIALECTS, REMEMBERED_SHAPES, HttpMessage, decode, is_door
 from forward_auth.opening import USER, gateway
 
 LOOPBACK = Caller(Address(4, 0x7F000001, "", loopback=True))
@@ -95,3 +96,37 @@ def test_no_query_changes_the_gateway_of_a_door(query: bytes) -> None:
     for dialect in DIALECTS:
         request = decode(HttpMessage("GET", f"/forward-auth/{dialect}/openclaw?".encode() + query, []), LOOPBACK)
         assert request.gateway == "openclaw"
+
+
+# Few names, so that the same ones come in another order, in another case, and another time more often.
+_known_names = st.sampled_from(
+    [b"x-a", b"X-A", b"x-b", b"X-Forwarded-User", b"x-forwarded-user", b"host", b"x-forwarded-for"]
+)
+
+
+@bounded
+@given(headers=st.lists(st.tuples(_known_names, st.sampled_from([b"1", b"2", b"3", b""])), max_size=6))
+def test_no_value_is_taken_for_another_names_whatever_was_asked_before(headers: list[tuple[bytes, bytes]]) -> None:
+    expected: dict[str, list[bytes]] = {}
+    for name, value in headers:
+        expected.setdefault(name.decode().lower(), []).append(value)
+    for dialect, target in (("caddy", b"/forward-auth/caddy/openclaw"), ("nginx", b"/forward-auth/nginx/openclaw")):
+        request = decode(HttpMessage("GET", target, headers), LOOPBACK)
+        assert request.headers is not None
+        seen = {name: values for name, values in expected.items() if name not in DIALECTS[dialect].own}
+        assert list(request.headers.names) == list(seen)
+        assert {name: request.headers.read(name) for name in seen} == {
+            name: b",".join(values) for name, values in seen.items()
+        }
+        assert set(request.headers.repeated) == {name for name, values in seen.items() if len(values) > 1}
+        assert all(request.headers.read(name) is None for name in DIALECTS[dialect].own)
+
+
+def test_names_that_a_client_makes_up_fill_no_memory() -> None:
+    target = b"/forward-auth/traefik/openclaw"
+    for number in range(2 * REMEMBERED_SHAPES):
+        decode(HttpMessage("GET", target, [(b"x-%d" % number, b"1")]), LOOPBACK)
+        decode(HttpMessage("GET", target, [(b"x-%d-" % number + b"a" * 10_000, b"1")]), LOOPBACK)
+    kept = forward_auth.remembered_shapes()
+    assert 0 < len(kept) <= REMEMBERED_SHAPES
+    assert all(sum(map(len, names)) < 10_000 for _, names in kept)

@@ -4,46 +4,19 @@ Whatever the server cannot read is a denial, and never a 5xx, which a proxy may 
 """
 
 import contextlib
-import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from extauthz.assembly import make_snapshot
-from extauthz.authorizer import Authorizer
-from extauthz.config.load import loads
-from extauthz.config.values import Endpoint
 from extauthz.doors import http_limits
-from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING
-from forward_auth.asking import QUESTIONS, Asked
+from forward_auth.by_hand import ALLOWED, TARGET, door_in_process, everything, head
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1, raw
 from support.process import wait_until
 
-TARGET = "/forward-auth/traefik/openclaw"
 STRANGER = "127.0.0.200"
-ALLOWED = [*QUESTIONS["traefik"]("openclaw", Asked((("x-forwarded-user", USER),))).pairs]
-
-
-def head(*lines: str, target: str = TARGET, method: str = "GET", version: str = "1.1") -> bytes:
-    """The bytes of a request that is allowed, with further lines."""
-    fields = ["Host: door", *(f"{name}: {value}" for name, value in ALLOWED), *lines]
-    return "\r\n".join([f"{method} {target} HTTP/{version}", *fields, "", ""]).encode("latin-1")
-
-
-def everything(port: int, sent: bytes, source: str = "127.0.0.1") -> bytes:
-    """Send these bytes and return all that comes until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), 20, source_address=(source, 0)) as connection:
-        found = b""
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(sent)
-        with contextlib.suppress(ConnectionError):
-            while data := connection.recv(65_536):
-                found += data
-        return found
 
 
 def closed(connection: socket.socket) -> bool:
@@ -55,25 +28,6 @@ def closed(connection: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
-
-
-@contextlib.contextmanager
-def door_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> Iterator[Endpoint]:
-    """A door in this process, so that a test can wait for less than the real times."""
-    loaded = loads(json.dumps({"denial": {"body": denial}, "gateways": {"openclaw": gateway()}}))
-    settings = HttpDoorSettings(
-        endpoints=(Endpoint.parse(endpoint),),
-        most_connections=100,
-        most_headers=200,
-        most_head_bytes=HEAD_BYTES,
-        drain_seconds=1,
-    )
-    door = HttpDoor(Authorizer(make_snapshot(loaded)), settings)
-    door.start()
-    try:
-        yield door.endpoints[0]
-    finally:
-        door.drain()
 
 
 # Two readings of one request.
