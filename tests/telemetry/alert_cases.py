@@ -47,6 +47,9 @@ RELOADED = _of("extauthz_config_last_reload_successful")
 PENDING = _of("extauthz_config_restart_pending")
 INCOMPLETE = _of("extauthz_incomplete_gateways")
 SHADOW = _of("extauthz_shadow_gateways")
+NAMED = _of("extauthz_peer_name_addresses", 'name="traefik.internal"')
+DISBELIEVED = _of("extauthz_peer_name_lookups_total", 'name="traefik.internal",result="refused"')
+UNANSWERED = _of("extauthz_peer_name_lookups_total", 'name="traefik.internal",result="failed"')
 READABLE = _of("extauthz_stamp_keys_readable")
 UNSEEN = _of("extauthz_decisions_unseen_total")
 FAILED = _of("extauthz_decision_log_lines_total", 'result="failed"')
@@ -82,6 +85,10 @@ CASES = (
     Case("ExtauthzCallersRefused", {REFUSED: "3x30"}, 20),
     Case("ExtauthzIncompleteGateways", {INCOMPLETE: "2x20"}, 20, (HERE,)),
     Case("ExtauthzIncompleteGateways", {INCOMPLETE: "2x5 0x15"}, 20),
+    Case("ExtauthzNameTrustsNobody", {NAMED: "1 0x5"}, 5, ({**HERE, "name": "traefik.internal"},)),
+    Case("ExtauthzNameTrustsNobody", {NAMED: "0 1x5"}, 5),
+    Case("ExtauthzNameAnswerRefused", {DISBELIEVED: "0x5 1x5"}, 8, ({**A, "name": "traefik.internal"},)),
+    Case("ExtauthzNameAnswerRefused", {UNANSWERED: "0+3x10"}, 8),  # that is another alert's, when it lapses
     Case("ExtauthzSlow", {FAST: "0x30", LATE: "0+60x30", ALL: "0+60x30", COUNT: "0+60x30"}, 25, (A,)),
     Case("ExtauthzSlow", {FAST: "0+60x30", LATE: "0+60x30", ALL: "0+60x30", COUNT: "0+60x30"}, 25),
     Case("ExtauthzSlow", {FAST: "0x30", LATE: "0+1x30", ALL: "0+1x30", COUNT: "0+1x30"}, 25),  # hardly asked

@@ -15,6 +15,7 @@ import yaml
 from cases.build import GATEWAY, PAIRS, gateway
 from cases.messages import check_request
 from doors.door import ask
+from support.name_server import name_server
 from support.ports import free_port
 from support.process import require_program, running, wait_until
 from support.service import running_service
@@ -89,9 +90,13 @@ class Scraped:
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     binary = require_program("prometheus")
     directory = tmp_path_factory.mktemp("prometheus")
-    config = configuration({"g": GATEWAY, "trial": gateway(mode="shadow")})
+    named = gateway(trustedProxies=[*GATEWAY["trustedProxies"], "dns:traefik.internal"])
+    config = configuration({"g": named, "trial": gateway(mode="shadow")})
     config["gateways"]["shut"] = {}
-    with running_service(directory / "extauthz", config) as service:
+    with (
+        name_server({"traefik.internal": ["10.0.0.9"]}) as names,
+        running_service(directory / "extauthz", {**config, "dns": {"servers": [names.address]}}) as service,
+    ):
         given = yaml.safe_load(SCRAPE.read_text(encoding="utf-8"))
         given["global"] = {"evaluation_interval": "1s"}
         (job,) = given["scrape_configs"]
