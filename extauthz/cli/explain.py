@@ -163,20 +163,20 @@ def _source(given: dict[str, Any]) -> str | None:
 
 
 def _explain_one(loaded: Loaded, given: dict[str, Any], output_format: str) -> int:
-    from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_policy import verifying_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining import explain_request  # noqa: PLC0415
 
     keys = ("gateway", "peer", "principal", "method", "host", "path", "caller")
     line = {**{key: given[key] for key in keys}, "headers": _parse_headers(given["headers"])}
     try:
-        explained = explain_request(compile_policy(loaded), line)
+        explained = explain_request(verifying_policy(loaded), line)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return _print_explained(explained, output_format)
 
 
 def _explain_captured(loaded: Loaded, name: str, caller: str | None, output_format: str) -> int:
-    from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_policy import verifying_policy  # noqa: PLC0415 - help must be quick
     from extauthz.explaining.captured import CapturedError, explain_captured  # noqa: PLC0415
 
     with opened(name) as file:
@@ -185,7 +185,7 @@ def _explain_captured(loaded: Loaded, name: str, caller: str | None, output_form
         raise UnusableError(f"{shown(name)} is larger than {_LARGEST_CAPTURE_BYTES} bytes: no CheckRequest is")
     longest = loaded.settings.limits.message_bytes
     try:
-        explained = explain_captured(compile_policy(loaded), data, caller=caller, longest_message=longest)
+        explained = explain_captured(verifying_policy(loaded), data, caller=caller, longest_message=longest)
     except CapturedError as error:
         raise UnusableError(f"{shown(name)}: {error}") from error
     except ValueError as error:
@@ -204,12 +204,12 @@ def _print_explained(explained: Any, output_format: str, *, first: bool = True) 
 
 
 def _explain_requests(loaded: Loaded, name: str, output_format: str) -> int:
+    from extauthz.cli.explain_policy import verifying_policy  # noqa: PLC0415
     from extauthz.cli.explain_text import echo_unreadable  # noqa: PLC0415 - help must be quick
-    from extauthz.config.compile import compile_policy  # noqa: PLC0415
     from extauthz.explaining import explain_request  # noqa: PLC0415
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
 
-    policy = compile_policy(loaded)
+    policy = verifying_policy(loaded)
     status, first = 0, True
     with opened(name) as file:
         for line in watched(read_lines(file), file, "explaining", prints=True):
