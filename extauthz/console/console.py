@@ -10,6 +10,7 @@ from extauthz.console.files import read_files
 from extauthz.console.policies import detail, summary
 from extauthz.core.reasons import REASONS
 from extauthz.doors.admin import StaticFile, Told
+from extauthz.peers import PeerStatus
 from extauthz.telemetry.recent import MOST_GIVEN, Filter, Recent
 from extauthz.view import View
 
@@ -83,6 +84,7 @@ class Console:
             "stamps": keys is not None,
             "decisions": view.telemetry.tally.total,
             "unseen": view.telemetry.dropped,
+            "names": [_name(one) for one in view.peers()],
             "reload": {
                 "since": status.since,
                 "attempted": status.attempted,
@@ -244,6 +246,18 @@ class Console:
 
             made = self._audited = (loaded, now, audit(loaded, now=now))
         return made[2]
+
+
+def _name(status: PeerStatus) -> dict[str, Any]:
+    return {
+        "name": status.name,
+        "addresses": list(map(str, status.addresses)),
+        "answered": status.answered,
+        # Only where it matters: a page that says something else each second would be drawn anew each time.
+        "lapses": round(status.lapses) if status.lapses is not None and status.fault else None,
+        "fault": status.fault,
+        "changes": sum(status.changes.values()),
+    }
 
 
 class _QueryError(Exception):

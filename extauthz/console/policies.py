@@ -22,6 +22,7 @@ def summary(gateway: Gateway) -> Data:
         "ruleset": gateway.ruleset.name,
         "hosts": _some(gateway.hosts, MOST_HOSTS),
         "trustedProxies": len(gateway.trusted_proxies),
+        "peerNames": len(gateway.peer_names),
         "trustedPrincipals": len(gateway.trusted_principals or ()),
         "allowUsers": len(gateway.allow_users),
     }
@@ -43,6 +44,7 @@ def detail(policy: Policy, gateway: Gateway) -> Data:
         "callers": _callers(policy.callers),
         "ownCallers": _callers(gateway.callers) if gateway.callers is not None else None,
         "trustedProxies": _some(map(str, gateway.trusted_proxies.entries), total=len(gateway.trusted_proxies)),
+        "peerNames": _some(list(map(str, gateway.peer_names))),
         "trustedPrincipals": _some(gateway.trusted_principals.entries if gateway.trusted_principals else ()),
         "require": "all" if gateway.require_all else "any",
         "allowLoopback": gateway.allow_loopback,

@@ -57,7 +57,7 @@ function row(gateway) {
   return el("li", {}, el("a", { href: address("gateways", { id: gateway.id }) },
     el("span", { class: "gateway-name" }, gateway.id, mode(gateway), gateway.incomplete && el("span", { class: "tag bad" }, "incomplete: denies all")),
     el("span", { class: "muted" }, hosts),
-    el("span", { class: "muted" }, `${gateway.ruleset} · ${count(gateway.trustedProxies, "trusted proxy", "trusted proxies")}${gateway.trustedPrincipals ? ` · ${count(gateway.trustedPrincipals, "trusted principal")}` : ""} · ${gateway.allowUsers ? count(gateway.allowUsers, "user") : "every user the proxy names"}`),
+    el("span", { class: "muted" }, `${gateway.ruleset} · ${count(gateway.trustedProxies, "trusted proxy", "trusted proxies")}${gateway.peerNames ? ` · ${count(gateway.peerNames, "name of a proxy", "names of proxies")}` : ""}${gateway.trustedPrincipals ? ` · ${count(gateway.trustedPrincipals, "trusted principal")}` : ""} · ${gateway.allowUsers ? count(gateway.allowUsers, "user") : "every user the proxy names"}`),
     el("span", { class: "tally" }, tally(gateway.counts))));
 }
 
@@ -92,7 +92,8 @@ function one(policy) {
     policy.incomplete.map((text) => el("p", { class: "note bad" }, prose(text))),
     el("div", { class: "halves" },
       card("Who is let in", facts([
-        ["Trusted proxies", list(policy.trustedProxies, policy.trustedPrincipals.total ? "none by address" : "none: every request is denied")],
+        ["Trusted proxies", list(policy.trustedProxies, policy.trustedPrincipals.total || policy.peerNames.total ? "none by address" : "none: every request is denied")],
+        ["Proxies by name", policy.peerNames.total ? list(policy.peerNames) : null],
         ["Trusted principals", policy.trustedPrincipals.total ? [list(policy.trustedPrincipals), trust(policy)] : null],
         ["Peer", policy.peer === "caller" ? "the proxy that asks" : "the connection that the proxy received"],
         ["Loopback peers", policy.allowLoopback ? "allowed" : "refused"],

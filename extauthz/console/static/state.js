@@ -77,6 +77,20 @@ function faults(title, found, kind, told) {
     found.total > found.shown.length && el("p", { class: "muted" }, `And ${number(found.total - found.shown.length)} more: `, code("extauthz check"), " has all of them."));
 }
 
+function names(told) {
+  if (!told.names.length) return null;
+  return card("Proxies by name", told.names.map((found) => [
+    el("h3", {}, code(`dns:${found.name}`)),
+    found.addresses.length ? null : el("p", { class: "note bad" }, `trusts nobody: ${found.fault || "no answer in time"}`),
+    found.addresses.length && found.fault ? el("p", { class: "note" }, `the last answer is kept for ${span(found.lapses)} more: ${found.fault}`) : null,
+    facts([
+      ["Stands for", found.addresses.length ? found.addresses.map((text) => [code(text), " "]) : "nobody"],
+      ["Last good answer", found.answered === null ? "never since the start" : moment(found.answered, { day: true })],
+      ["Changes", number(found.changes)],
+    ]),
+  ]), el("p", { class: "muted" }, "Asked in the background, by ", code("dns"), " of the file; no request waits for it."));
+}
+
 function reloadFacts({ reload, now }) {
   const last = reload.attempted === null ? "never since the start" : [moment(reload.attempted, { day: true }), reload.faults.total ? ": refused" : ": in force"];
   return facts([
@@ -104,5 +118,6 @@ export const service = page("status", 5_000, (told) => [
       ["Admin", told.listen.admin.map((text) => code(text))],
     ])),
     card("Configuration", reloadFacts(told), el("p", { class: "muted" }, "Read from ", code(told.folder), "; looked at every second, and taken in between two requests."))),
+  names(told),
   faults("Notes", told.notices, ""),
 ]);
