@@ -16,6 +16,8 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
+from extauthz.stamp.keyset import KeySet, Schedule
+from extauthz.stamp.signer import Issued
 
 LOOPBACK = Caller(parse_address("127.0.0.1"))
 UNIX = Caller(None, unix=True)
@@ -83,6 +85,7 @@ def request_of(
     host: str = "",
     caller: Caller = LOOPBACK,
     exact: bool = True,
+    principal: str = "",
 ) -> Request:
     """Return a request; without arguments, one that the ordinary gateway allows."""
     return Request(
@@ -93,6 +96,7 @@ def request_of(
         host=host,
         path="/",
         headers=headers_of(pairs, exact=exact),
+        principal=principal,
     )
 
 
@@ -115,26 +119,45 @@ def authorizer_of(gateways: Mapping[str, Any], stamper: Stamper | None = None, *
     return Authorizer(replace(make_snapshot(load_gateways(gateways, **sections)), stamper=stamper))
 
 
-class CountingStamper:
+class _ForOneRequest:
+    """What stampers have in common that sign each request."""
+
+    def issue(  # noqa: PLR0917 - as the authorizer calls it
+        self, gateway: str, user: str, peer: str, method: str, host: str, path: str
+    ) -> Issued:
+        """Sign one request."""
+        text = self.stamp(gateway=gateway, user=user, peer=peer, method=method, host=host, path=path)
+        return Issued(text, any_path=False, since=0, until=0, keys=KeySet((), Schedule()))
+
+    def is_good(self, issued: Issued, now: float) -> bool:
+        """None is handed out again."""
+        del issued, now
+        return False
+
+    def stamp(self, **claims: str) -> str:
+        """Return the stamp with these claims."""
+        raise NotImplementedError
+
+
+class CountingStamper(_ForOneRequest):
     """Signs by numbering, and remembers what it was asked to sign."""
 
     def __init__(self) -> None:
         self.signed: list[dict[str, str]] = []
 
-    def stamp(self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str) -> str:
+    def stamp(self, **claims: str) -> str:
         """Return a text that no other call got."""
-        claims = {"gateway": gateway, "user": user, "peer": peer, "method": method, "host": host, "path": path}
         self.signed.append(claims)
         return f"stamp.{len(self.signed)}"
 
 
-class FailingStamper:
+class FailingStamper(_ForOneRequest):
     """Cannot sign."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def stamp(self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str) -> str:
+    def stamp(self, **claims: str) -> str:
         """Raise what it was made with."""
-        del gateway, user, peer, method, host, path
+        del claims
         raise self._error
