@@ -104,6 +104,7 @@ def command(
     """Explain the decision about a request, step by step.
 
     A denial comes with what to do about it. Each FILE may be - for standard input, and may be gzipped if it has lines.
+    Names in trustedProxies are asked about now, from here: a service may know older answers.
 
     \b
     One request, written down or captured:
@@ -230,12 +231,12 @@ def _explain_requests(loaded: Loaded, name: str, output_format: str) -> int:
 
 
 def _explain_access_log(loaded: Loaded, name: str, output_format: str) -> int:
-    from extauthz.cli.explain_text import echo, echo_unreadable, show_incident  # noqa: PLC0415 - help must be quick
-    from extauthz.config.compile import compile_policy  # noqa: PLC0415
+    from extauthz.cli.explain_policy import resolved_policy  # noqa: PLC0415 - help must be quick
+    from extauthz.cli.explain_text import echo, echo_unreadable, show_incident  # noqa: PLC0415
     from extauthz.explaining.access_log import NoAccessLogError, explain_access, is_denial  # noqa: PLC0415
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
 
-    policy = compile_policy(loaded)
+    policy = resolved_policy(loaded)
     status, first, ended = 0, True, Counter[str]()
     with opened(name) as file:
         for line in watched(read_lines(file), file, "explaining", prints=True):

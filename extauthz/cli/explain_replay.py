@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from extauthz.config.load import Loaded
+    from extauthz.core.policy import Policy
     from extauthz.explaining.replay import Replay
 
 # Where the report goes to a file or a pipe, rows are not broken before this many columns.
@@ -30,13 +31,14 @@ def run(loaded: Loaded, before: Loaded | None, name: str, *, top: int, output_fo
         UnusableError: Not one line of it is of a decision log.
     """
     from extauthz.assembly import version_of  # noqa: PLC0415 - help must be quick
-    from extauthz.config.compile import compile_policy  # noqa: PLC0415
+    from extauthz.cli.explain_policy import resolved_policy  # noqa: PLC0415
     from extauthz.explaining.lines import read_lines  # noqa: PLC0415
     from extauthz.explaining.replay import Replay, as_json, replay  # noqa: PLC0415
 
     report = Replay()
-    policy, version = compile_policy(loaded), version_of(loaded.settings)
-    then = compile_policy(before) if before is not None else None
+    policy, version = resolved_policy(loaded), version_of(loaded.settings)
+    then = resolved_policy(before) if before is not None else None
+    _say_names(policy)
     with opened(name) as file:
         found = replay(policy, read_lines(file), version=version, before=then)
         for report in watched(found, file, "deciding again", prints=False):  # noqa: B007 - the last one is complete
@@ -52,6 +54,12 @@ def run(loaded: Loaded, before: Loaded | None, name: str, *, top: int, output_fo
     else:
         _show(report, as_json(report, top), top)
     return EXIT_REFUSED if report.changes else 0
+
+
+def _say_names(policy: Policy) -> None:
+    """Say whom names stand for now: when a line was written, it may have been somebody else."""
+    for name in dict.fromkeys(str(name) for gateway in policy.gateways.values() for name in gateway.peer_names):
+        click.echo(f"note: {name}; lines are decided by that, whenever they were written", err=True)
 
 
 def _show(report: Replay, found: dict[str, Any], top: int) -> None:

@@ -159,6 +159,11 @@ class Peers:
             _log.error("a trusted name cannot be resolved: it trusts nobody", **told, error=status.fault)
 
 
+def _asked_now(status: PeerStatus) -> str:
+    fault = status.fault if status.asked else "no answer in time"
+    return f"asked just now: {fault}" if fault else "asked just now"
+
+
 def resolve_once(loaded: Loaded, most_seconds: float) -> dict[str, PeerName]:
     """Ask about each name of a file once, in so many seconds at most; a name without an answer then trusts nobody."""
     names = wanted_names(loaded)
@@ -173,7 +178,7 @@ def resolve_once(loaded: Loaded, most_seconds: float) -> dict[str, PeerName]:
             status.name: PeerName(
                 entry=DNS_PREFIX + status.name,
                 addresses=status.addresses,
-                note=f"asked just now: {status.fault}" if status.fault else "asked just now",
+                note=_asked_now(status),
             )
             for status in peers.statuses()
         }
