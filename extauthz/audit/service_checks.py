@@ -67,6 +67,17 @@ def _exposed(settings: Settings, broad: _Broad) -> Iterator[str]:
         yield from found
 
 
+def refusals_unlimited(service: ServiceView) -> Iterator[str]:
+    """Other hosts reach a door, and nobody is ever told that it was too often."""
+    settings = service.settings
+    if settings.limits.refusals is not None:
+        return
+    doors = (("grpc", settings.listen.grpc), ("http", settings.listen.http))
+    found = [f"listen.{door} is {text}" for door, texts in doors for text in texts if not Endpoint.parse(text).is_local]
+    if found:
+        yield f"{', '.join(found)}, and limits.refusals is not set"
+
+
 def _breadth(entries: list[Entry]) -> int:
     if any(ranges.everything(entries)):
         return 2

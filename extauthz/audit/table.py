@@ -331,6 +331,16 @@ SERVICE_CHECKS: Final[tuple[Check[ServiceView], ...]] = (
         look=service.chosen_by_host,
     ),
     Check(
+        id="service.refusals_unlimited",
+        severity=INFO,
+        title="Denials are not limited",
+        do=(
+            "Set limits.refusals, `{}` for its defaults: who is denied too often is then told that and no reason any "
+            "more, and does not fill the log. Nobody who is allowed is affected (docs/refusal-limit.md)."
+        ),
+        look=service.refusals_unlimited,
+    ),
+    Check(
         id="service.keys_unread",
         severity=INFO,
         title="A key could not be looked at",

@@ -76,7 +76,7 @@ function row(line, isNew) {
     cell("User", el("span", { title: line.user }, line.user ?? el("span", { class: "muted" }, "–"))),
     cell("Peer", line.peer ?? el("span", { class: "muted" }, "–")),
     cell("Request", el("code", { title: `${line.method} ${line.host}${line.path}` }, el("span", { class: "method" }, line.method), ` ${line.host}${line.path}`)),
-    cell("Reason", line.reason ? el("code", { title: line.reason }, line.reason) : ""));
+    cell("Reason", line.reason ? el("code", { title: line.reason }, line.reason) : "", line.limited && el("span", { class: "tag" }, "limited")));
 }
 
 /** Tell those who do not see the rows, now and then. */

@@ -33,6 +33,7 @@ export function showDecision(line) {
       ["Decision", code(line.id)],
       ["Gateway", line.gateway === null ? (line.named ? ["none is called ", code(line.named)] : "none was reached") : code(line.gateway)],
       ["Reason", line.reason && code(line.reason)],
+      ["The client was told", line.limited && [code("too_many_refusals"), ", as there were too many like this"]],
       ["What was wrong", line.fault],
       ["Failed step", line.step && code(line.step)],
       ["User", line.user && code(line.user)],
