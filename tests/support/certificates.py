@@ -1,13 +1,14 @@
 """Certificates for tests: an authority and what it issues, written as PEM files. Keys are made anew each time."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 _DAY = dt.timedelta(days=1)
 
@@ -18,6 +19,22 @@ class Issued:
 
     certificate: Path
     private_key: Path
+
+
+# Of GeneralName (RFC 5280, section 4.2.1.6), each an IA5String.
+_TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86}
+
+
+def _general_names(names: Sequence[tuple[str, bytes]]) -> bytes:
+    return _der(0x30, b"".join(_der(_TAGS[kind], value) for kind, value in names))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    digits = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(digits)]) + digits + content
 
 
 class Authority:
@@ -33,23 +50,40 @@ class Authority:
         self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, file: str, *, dns: str | None = None, uri: str | None = None, days: tuple[float, float] = (-1, 1)
+        self,
+        file: str,
+        *,
+        dns: str | None = None,
+        uri: str | None = None,
+        names: Sequence[tuple[str, bytes]] = (),
+        subject: str | None = None,
+        days: tuple[float, float] = (-1, 1),
+        self_signed: bool = False,
     ) -> Issued:
         """Issue a certificate with these subject alternative names; the files are called `file`.pem and `file`.key.
 
-        It holds between two moments, in days from now.
+        Args:
+            file: Also the subject's common name, unless `subject` is given.
+            dns: A DNS name.
+            uri: A URI.
+            names: Instead of these two: each kind (`uri`, `dns`, `email`) and its bytes, written as they are, also
+                where no library would write them.
+            subject: The subject's common name.
+            days: Between which moments it holds, in days from now.
+            self_signed: By the key of the certificate itself, and not by the authority.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = []
         if dns is not None:
-            names.append(x509.DNSName(dns))
+            names = (*names, ("dns", dns.encode()))
         if uri is not None:
-            names.append(x509.UniformResourceIdentifier(uri))
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
-        extension = x509.SubjectAlternativeName(names)
-        builder = self._builder(subject, key, *days).add_extension(extension, critical=False)
+            names = (*names, ("uri", uri.encode()))
+        named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file if subject is None else subject)])
+        builder = self._builder(named, key, *days)
+        if names:
+            written = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, _general_names(names))
+            builder = builder.add_extension(written, critical=False)
         issued = Issued(self._directory / f"{file}.pem", self._directory / f"{file}.key")
-        signed = builder.sign(self._key, hashes.SHA256())
+        signed = builder.sign(key if self_signed else self._key, hashes.SHA256())
         issued.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         issued.private_key.touch(mode=0o600)
         issued.private_key.write_bytes(
