@@ -125,7 +125,7 @@ class Service:
         self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
         self.assertions: Final = Assertions()
         first = make_snapshot(loaded, self.keys, self._signatures, verifiers=self.assertions.verifier)
-        self.authorizer: Final = Authorizer(first, self.telemetry)
+        self.authorizer: Final = Authorizer(first, self.telemetry, recalls=self._otel is None)
         self.reloader: Final = Reloader(file, loaded, read, self._apply)
         self.view: Final = View(
             started=time.time(),

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 # may have more than 16 KiB, nor a stamp more than 8.
 LONGEST_USER_BYTES: Final = 1024
 
+# The headers that rules weigh in every gateway, beside its own user header.
+FORWARDED_FOR: Final = "x-forwarded-for"
+REAL_IP: Final = "x-real-ip"
+WEIGHED: Final = (FORWARDED_FOR, REAL_IP, "origin")
+
 
 class Evaluation:
     """One decision in the making: the request, and what the steps so far found out about it.
@@ -173,8 +178,8 @@ def _client_behind(e: Evaluation, proxy: Address) -> Address | None:
     return client_behind(
         proxy,
         e.gateway.trusted_proxies,
-        forwarded_for=e.values.get("x-forwarded-for"),
-        real_ip=e.values.get("x-real-ip") if e.gateway.allow_real_ip_fallback else None,
+        forwarded_for=e.values.get(FORWARDED_FOR),
+        real_ip=e.values.get(REAL_IP) if e.gateway.allow_real_ip_fallback else None,
     )
 
 
@@ -192,7 +197,7 @@ def _attributed(e: Evaluation) -> Reason | None:
 
 
 def _attribution_reads(gateway: "Gateway") -> Iterable[str]:
-    return ("x-forwarded-for", "x-real-ip") if gateway.allow_real_ip_fallback else ("x-forwarded-for",)
+    return (FORWARDED_FOR, REAL_IP) if gateway.allow_real_ip_fallback else (FORWARDED_FOR,)
 
 
 def _trusted(e: Evaluation) -> Reason | None:

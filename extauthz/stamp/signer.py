@@ -61,16 +61,18 @@ class KeySource(Protocol):
 
 
 class Issued(NamedTuple):
-    """A stamp, and how long it may be handed out again.
+    """A stamp, and for what it may be handed out again.
 
     Attributes:
         text: The compact JWS.
+        any_path: It is as good for another path.
         since: From when on, in Unix seconds: before that it would not be valid yet, by a clock that was set back.
         until: Until when, in Unix seconds; not at all where this is no later than `since`.
         keys: The keys of which the active one signed it.
     """
 
     text: str
+    any_path: bool
     since: float
     until: float
     keys: KeySet
@@ -176,16 +178,6 @@ class Stamper:
         """The id of the key that signs now."""
         return self._current(self._clock()).key.kid
 
-    @property
-    def takes_any_path(self) -> bool:
-        """Whether a stamp for one path is as good for every other."""
-        return not self._by_path
-
-    @property
-    def reuses(self) -> bool:
-        """Whether a stamp may be handed out again."""
-        return self._reuse > 0
-
     def stamp(  # noqa: PLR0913 (the claims)
         self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str
     ) -> str:
@@ -221,9 +213,8 @@ class Stamper:
         if epoch.keys is not self._source.keys or now >= epoch.ends:
             epoch = self._current(now)
         if not self._reuse:
-            return Issued(
-                self._sign(epoch.key, int(now), gateway, user, peer, method, host, path), now, now, epoch.keys
-            )
+            text = self._sign(epoch.key, int(now), gateway, user, peer, method, host, path)
+            return Issued(text, not self._by_path, now, now, epoch.keys)
         wanted = (gateway, user, peer, method, host, path)
         kept = epoch.fresh.get(wanted) or epoch.older.get(wanted)
         if kept is not None and kept.since <= now < kept.until:
@@ -233,7 +224,8 @@ class Stamper:
         if len(epoch.fresh) >= self._generation_size:
             epoch.older, epoch.fresh = epoch.fresh, {}
         # From `iat`, not from now: the fraction of a second that `iat` drops counts against the lifetime.
-        made = epoch.fresh[wanted] = Issued(text, now, min(issued + self._reuse, epoch.ends), epoch.keys)
+        until = min(issued + self._reuse, epoch.ends)
+        made = epoch.fresh[wanted] = Issued(text, not self._by_path, now, until, epoch.keys)
         return made
 
     def is_good(self, issued: Issued, now: float) -> bool:

@@ -16,10 +16,10 @@ from zlib import crc32
 
 from extauthz.core.decision import Allow, Shadowed
 from extauthz.core.explain import explain
-from extauthz.core.steps import ALLOWED_USER
+from extauthz.core.steps import ALLOWED_USER, WEIGHED
 from extauthz.core.text import fold, trim
 from extauthz.logs import get_logger
-from extauthz.telemetry.lines import WEIGHED, LineMaker, encode
+from extauthz.telemetry.lines import LineMaker, encode
 from extauthz.telemetry.output import Output, open_output, open_stdout
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import is_limited, outcome_of

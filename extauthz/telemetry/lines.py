@@ -19,7 +19,7 @@ from extauthz.core.explain import explain
 from extauthz.core.policy import Gateway, Policy
 from extauthz.core.principals import LONGEST_PRINCIPAL_CHARACTERS
 from extauthz.core.request import Headers, Request
-from extauthz.core.steps import READABLE
+from extauthz.core.steps import FORWARDED_FOR, READABLE, REAL_IP, WEIGHED
 from extauthz.core.text import fold, is_blank, trim
 from extauthz.telemetry.paths import cut, host_without_user_information, shown_path
 from extauthz.telemetry.record import Record
@@ -48,11 +48,6 @@ LONGEST_REMEMBERED_PATH_CHARACTERS: Final = 256
 
 REDACTED: Final = "[redacted]"
 
-# The headers that rules weigh in every gateway, beside its own user header.
-FORWARDED_FOR: Final = "x-forwarded-for"
-REAL_IP: Final = "x-real-ip"
-ORIGIN: Final = "origin"
-WEIGHED: Final = (FORWARDED_FOR, REAL_IP, ORIGIN)
 
 Value = str | Literal[True]
 

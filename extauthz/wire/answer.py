@@ -31,18 +31,6 @@ DECISION_ID_BYTES: Final = 10
 # Random, so that no client can bring it along, and as long as an id.
 GAP: Final = os.urandom(DECISION_ID_BYTES).hex()
 
-_GAP_OF_A_STAMP: Final = os.urandom(DECISION_ID_BYTES).hex().encode()
-
-
-@lru_cache(maxsize=64)
-def stamp_gap(length: int) -> bytes:
-    """Return what stands in an answer for a stamp of so many bytes, where each answer has its own.
-
-    Random as GAP is, and as long as the stamp, so that every length that is written before it stays true.
-    """
-    return (_GAP_OF_A_STAMP * (length // len(_GAP_OF_A_STAMP) + 1))[:length]
-
-
 # How many answers of each kind are kept for the next request like it.
 REMEMBERED_ANSWERS: Final = 1024
 # The same of those that tell of too many denials: each second until the client may ask again has its own.
@@ -75,6 +63,30 @@ _IDS_AT_ONCE: Final = 256
 _ids: Final[deque[str]] = deque()
 # Two processes must not hand out the same ids.
 os.register_at_fork(after_in_child=_ids.clear)
+
+
+@lru_cache(maxsize=64)
+def stamp_gap(length: int) -> str:
+    """Return what stands in an answer for a stamp of so many characters, where each answer has its own.
+
+    Random as GAP is, and as long as the stamp, so that every length that is written before it stays true.
+    """
+    return (_GAP_OF_A_STAMP * (length // len(_GAP_OF_A_STAMP) + 1))[:length]
+
+
+_GAP_OF_A_STAMP: Final = os.urandom(DECISION_ID_BYTES).hex()
+
+
+def with_stamp(parts: tuple[bytes, ...], stamp: str) -> tuple[bytes, ...]:
+    """Return a written answer with a stamp in the place of the gap of its length.
+
+    Raises:
+        AnswerError: The stamp cannot be sent.
+    """
+    if not stamp or not stamp.isascii() or not stamp.isprintable():
+        raise AnswerError("the stamp is empty, or no text that a header may carry")
+    gap, own = stamp_gap(len(stamp)).encode(), stamp.encode()
+    return tuple([part.replace(gap, own) for part in parts])
 
 
 class AnswerError(Exception):
@@ -145,22 +157,19 @@ class AnswerBuilder:
         "_denials",
         "_deny",
         "_limited",
-        "_reuses_stamps",
         "_shadow",
         "names",
     )
 
-    def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool, reuses_stamps: bool = True) -> None:
+    def __init__(self, names: Mapping[str, str], *, body: str, show_reason: bool) -> None:
         """Fix the names and what a denied client sees.
 
         Args:
             names: The names, folded, by key: user, gateway, decision, stamp.
             body: "json", "empty", or "html": a page for who asks for one, JSON for all others.
             show_reason: Whether clients are told the reason.
-            reuses_stamps: Whether a stamp may come again; if not, no answer with one is remembered.
         """
         self.names: Final = dict(names)
-        self._reuses_stamps: Final = reuses_stamps
         self._allows: Final = partial(_build_allow, self.names)
         self._denials: Final = _Denials(
             body=body, show_reason=show_reason, page=DenialPage() if body == "html" else None
@@ -177,7 +186,8 @@ class AnswerBuilder:
 
         Args:
             decision: The decision.
-            stamp: The signed stamp of an allow; None if there is none, then the client's copy of it is removed.
+            stamp: The signed stamp of an allow, or the `stamp_gap` where each answer has its own. None if there is
+                none, then the client's copy of it is removed.
             headers: The client's headers, if they could be read: Accept says whether a denial is to be a page.
 
         Raises:
@@ -185,7 +195,7 @@ class AnswerBuilder:
         """
         if isinstance(decision, Allow):
             gateway, user = decision.gateway, decision.user
-            if len(user) > LONGEST_REMEMBERED_USER_CHARACTERS or not (self._reuses_stamps or stamp is None):
+            if len(user) > LONGEST_REMEMBERED_USER_CHARACTERS:
                 return replace(self._allows(gateway, user, stamp), kept=False)
             return self._allow(gateway, user, stamp)
         if isinstance(decision, Shadowed):

@@ -10,10 +10,12 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.pb import check_pb2 as pb
+from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
 
 # The key of context_extensions with which a route's configuration names the gateway.
 GATEWAY_EXTENSION: Final = "gateway"
@@ -32,16 +34,70 @@ class UnreadableError(Exception):
     """The bytes are no CheckRequest."""
 
 
-def decode(message: bytes, caller: Caller) -> Request:
-    """Read a CheckRequest in either header encoding: the `headers` map, or `header_map` with raw values.
+def parse(message: bytes) -> pb.CheckRequest:
+    """Parse a CheckRequest.
 
     Raises:
         UnreadableError: The bytes are no CheckRequest, or a text in it is no UTF-8.
     """
     try:
-        check = pb.CheckRequest.FromString(message)
+        return pb.CheckRequest.FromString(message)
     except DecodeError as error:
         raise UnreadableError("the bytes are no CheckRequest") from error
+
+
+def question(check: pb.CheckRequest, size: int, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
+    """Return what tells this request from others before anything of it is read; None if it is to be read anew.
+
+    Args:
+        check: The message.
+        size: Its bytes.
+        caller: Who asks.
+        policy: The policy in force, which says what is read.
+        shapes: What was seen under it.
+    """
+    # In a message no longer than a header may be, no header is too long.
+    if size > min(LONGEST_MESSAGE_BYTES, policy.longest_header_bytes):
+        return None
+    attributes = check.attributes
+    http = attributes.request.http
+    host = http.host
+    gateway = policy.select(attributes.context_extensions.get(GATEWAY_EXTENSION), host)
+    path = http.path
+    if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS:
+        return None
+    entries = http.header_map.headers
+    if entries:
+        shape = shapes.of(gateway, tuple([entry.key for entry in entries]))
+        if shape is None:
+            return None
+        values = [entries[position].raw_value for position in shape.at]
+    else:
+        joined = http.headers
+        shape = shapes.of(gateway, frozenset(joined))
+        if shape is None:
+            return None
+        values = [joined[name] for name in shape.read]
+    if b"" in values:
+        return None  # what stands in the place of an empty value is for `read` to find
+    peer = attributes.source
+    source = peer.address.socket_address.address
+    return Asked((shape, caller, source, peer.principal, host, http.method, *values), shape, path)
+
+
+def decode(message: bytes, caller: Caller) -> Request:
+    """Read the bytes of a CheckRequest: `parse` and `read`."""
+    return read(parse(message), len(message), caller)
+
+
+def read(check: pb.CheckRequest, size: int, caller: Caller) -> Request:
+    """Read a CheckRequest in either header encoding: the `headers` map, or `header_map` with raw values.
+
+    Args:
+        check: The message.
+        size: Its bytes.
+        caller: Who asks.
+    """
     attributes = check.attributes
     extensions = attributes.context_extensions
     gateway = extensions.get(GATEWAY_EXTENSION)
@@ -52,7 +108,7 @@ def decode(message: bytes, caller: Caller) -> Request:
         return Request(caller, gateway, source, "", "", "", None, "the request has no HTTP attributes")
     http = request.http
     entries = http.header_map.headers if http.HasField("header_map") else ()
-    headers = _from_raw(entries, len(message)) if entries else _from_map(http.headers, len(message))
+    headers = _from_raw(entries, size) if entries else _from_map(http.headers, size)
     # Envoy tells the host apart from the headers; who asks in its place may not.
     host = http.host or (headers.read("host") or b"").decode(errors="replace")
     principal = peer.principal.decode(errors="replace")
@@ -94,10 +150,11 @@ def encode(answer: Answer, decision_id: str) -> bytes:
         answer: The answer.
         decision_id: The decision's id; it must have as many bytes as answer.GAP, which it takes the place of.
     """
-    return decision_id.encode().join(_parts_of(answer))
+    return decision_id.encode().join(parts_of(answer))
 
 
-def _parts_of(answer: Answer) -> tuple[bytes, ...]:
+def parts_of(answer: Answer) -> tuple[bytes, ...]:
+    """Write an answer as a CheckResponse: the bytes around each place where the decision's id stands."""
     return _kept_parts(answer) if answer.kept else _build_parts(answer)
 
 

@@ -171,9 +171,8 @@ def _signatures(folder: Path, plan: Plan) -> Iterator[Line]:
     stamper = signing.snapshot.stamper
     if stamper is None:
         raise RuntimeError("nothing signs")
-    claims = {"gateway": "openclaw", "user": "nick@example.com", "peer": "10.0.0.7", "method": "GET"}
-    claims |= {"host": "gateway.example.com", "path": "/chat?session=main"}
-    stamp = stamper.stamp(**claims)
+    claims = ("openclaw", "nick@example.com", "10.0.0.7", "GET", "gateway.example.com", "/chat?session=main")
+    stamp = stamper.issue(*claims).text
     signed = stamp.rpartition(".")[0].encode()
     key, algorithm = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(hashes.SHA256())
     public, signature = key.public_key(), key.sign(signed, algorithm)
@@ -184,7 +183,7 @@ def _signatures(folder: Path, plan: Plan) -> Iterator[Line]:
     found = microseconds(
         {
             ES256: lambda: key.sign(signed, algorithm),
-            each: lambda: stamper.stamp(**claims),
+            each: lambda: stamper.issue(*claims),
             "bytes to bytes, headers raw, each signed": check,
             ES256_VERIFY: lambda: public.verify(signature, signed, algorithm),
             anew: lambda: forgetful.verify(stamp, **verify),

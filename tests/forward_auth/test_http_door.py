@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cases.build import FailingStamper
 from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer, Snapshot
 from extauthz.config.faults import ConfigError
@@ -48,18 +49,13 @@ def settings(*endpoints: str) -> HttpDoorSettings:
     )
 
 
-class BrokenStamper:
-    """A signer whose keys are gone."""
-
-    def stamp(self, **_claims: str) -> str:
-        raise OSError("no key")
-
-
 @pytest.fixture
 def broken() -> Iterator[int]:
     """The port of a door at which every allow fails to be signed."""
     door = HttpDoor(
-        Authorizer(Snapshot(policy=snapshot().policy, answers=snapshot().answers, stamper=BrokenStamper())),
+        Authorizer(
+            Snapshot(policy=snapshot().policy, answers=snapshot().answers, stamper=FailingStamper(OSError("no key")))
+        ),
         settings("127.0.0.1:0"),
     )
     door.start()

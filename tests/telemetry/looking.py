@@ -12,7 +12,7 @@ from extauthz.core.decision import Decision
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.telemetry.lines import DecisionLine, LineMaker, encode
-from extauthz.telemetry.record import Record
+from extauthz.telemetry.record import Record, Told
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import QUESTIONS, Asked
 
@@ -36,10 +36,11 @@ class Onlooker:
         decision_ns: int,
         door_ns: int,
         trace: tuple[str, str] | None = None,
+        again: Told | None = None,
     ) -> None:
         """Keep a record."""
         self.records.append(
-            Record(TIME_NS, decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace)
+            Record(TIME_NS, decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace, again)
         )
 
 

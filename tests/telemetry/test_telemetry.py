@@ -66,7 +66,7 @@ def test_everyone_sees_each_decision_once_in_order_and_in_small_portions(record:
     ids = _tell(looking, record, 1000)
     looking.close()
     assert first.ids == second.ids == ids
-    assert max(first.batches) <= telemetry.BATCH
+    assert max(first.batches) <= telemetry.LARGEST_BATCH
     assert (first.closed, second.closed, looking.dropped) == (1, 1, 0)
 
 

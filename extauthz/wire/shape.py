@@ -1,0 +1,90 @@
+"""What tells one request from another before any of it is read: the names of its headers, the values at their places.
+
+Two requests of the same shape and with equal values are equal to every rule. Nothing is decoded, joined or judged.
+"""
+
+from collections.abc import Collection, Hashable
+from typing import Final, NamedTuple
+
+from extauthz.core.policy import Gateway
+from extauthz.core.steps import WEIGHED
+from extauthz.core.text import fold
+
+# The sets of header names that are kept: browsers and programs send few different ones.
+MOST_SHAPES: Final = 512
+LONGEST_NAMES_CHARACTERS: Final = 4096
+
+# What is longer is read anew each time.
+LONGEST_MESSAGE_BYTES: Final = 16_384
+LONGEST_PATH_CHARACTERS: Final = 1024
+
+# What tells one request from those that the rules cannot tell from it.
+Question = tuple[Hashable, ...]
+
+
+class Shape:
+    """The names of a request's headers, and which of them are read; compared by identity.
+
+    Attributes:
+        gateway: Whose rules read them.
+        names: All, as they arrived.
+        read: Those whose value a rule or the log reads, in the order of `names`.
+        at: Where these stand in `names`.
+    """
+
+    __slots__ = ("at", "gateway", "names", "read")
+
+    def __init__(self, gateway: Gateway, names: tuple[str, ...]) -> None:
+        reads = {*gateway.reads, *WEIGHED}
+        self.gateway: Final = gateway
+        self.names: Final = names
+        self.at: Final = tuple(position for position, name in enumerate(names) if name in reads)
+        self.read: Final = tuple(names[position] for position in self.at)
+
+
+class Asked(NamedTuple):
+    """A request that may be recalled.
+
+    Attributes:
+        question: What tells it from others.
+        shape: The names of its headers.
+        path: Its path and query, which no rule reads.
+    """
+
+    question: Question
+    shape: Shape
+    path: str
+
+
+class Shapes:
+    """The shapes that were seen under one policy. Threads may share one."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Gateway, Collection[str]], Shape | None] = {}
+
+    def of(self, gateway: Gateway, names: Collection[str]) -> Shape | None:
+        """Return the shape of names as they arrived, in a collection that can be hashed.
+
+        None where a request is to be read anew each time: there are copies, or a name is none as names compare, or
+        time may change what is decided about an equal request.
+        """
+        key = (gateway, names)
+        try:
+            return self._known[key]
+        except KeyError:
+            ordered = tuple(names)
+            # What is long is not kept, and so has no shape.
+            if sum(map(len, ordered)) > LONGEST_NAMES_CHARACTERS:
+                return None
+            if len(self._known) >= MOST_SHAPES:
+                self._known = {}
+            shape = self._known[key] = Shape(gateway, ordered) if _is_plain(gateway, ordered) else None
+            return shape
+
+
+def _is_plain(gateway: Gateway, names: tuple[str, ...]) -> bool:
+    """Tell whether a request with these names is read by position: no copies, and every name as names compare."""
+    together = "\n".join(names)
+    return gateway.assertion is None and len(set(names)) == len(names) and fold(together) == together

@@ -1,0 +1,279 @@
+"""What is kept of an allow is given again only for a question that no rule tells from the first.
+
+The invariant: an authorizer that recalls answers and tells every request as one that decides each anew.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cases.build import LOOPBACK, PAIRS, UNIX, CountingStamper, gateway, load_gateways, policy_of
+from cases.generated import bounded
+from cases.messages import FORMS, check_request, read, set_headers
+from extauthz import recall
+from extauthz.assembly import make_snapshot
+from extauthz.authorizer import Authorizer, Snapshot
+from extauthz.core.address import parse_address
+from extauthz.core.request import Caller
+from extauthz.telemetry.lines import LineMaker, encode
+from extauthz.wire import shape
+from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
+from extauthz.wire.pb import check_pb2 as pb
+from telemetry.looking import Onlooker
+
+GATEWAYS: dict[str, Any] = {
+    "g": gateway({"allowUsers": []}, trustedProxies=["10.0.0.7", "10.0.1.0/24"], hosts=["gateway.example.com"]),
+    "listed": gateway({"allowUsers": ["nick@example.com", "a,b"], "allowCommaInUser": True}),
+    "nine": gateway({"allowUsers": []}, ruleset="openclaw-2026.9", allowRealIpFallback=True),
+    "origins": gateway(controlUi={"allowedOrigins": ["https://gateway.example.com"]}),
+    "caller": gateway(peer="caller", trustedProxies=["127.0.0.1"]),
+    "narrow": gateway(callers={"addresses": ["127.0.0.1"]}),
+    "shadow": gateway(mode="shadow"),
+    "host": gateway({"requiredHeaders": ["Host"]}),
+    "certified": gateway(trustedPrincipals=["spiffe://cluster/proxy"], require="all"),
+}
+CALLERS = (LOOPBACK, UNIX, Caller(parse_address("127.0.0.2")), Caller(parse_address("192.0.2.1")))
+
+
+class _Both:
+    """The same file twice: once as it is served, once with nothing recalled."""
+
+    def __init__(self) -> None:
+        snapshot = make_snapshot(load_gateways(GATEWAYS, stamp={"enabled": False}))
+        self._lines = LineMaker(["cookie"])
+        self._served, self._anew = Onlooker(), Onlooker()
+        self.served = Authorizer(snapshot, self._served)
+        self.anew = Authorizer(replace(snapshot), self._anew, recalls=False)
+
+    def compare_check(self, message: bytes, caller: Caller) -> bool:
+        """Ask both over gRPC, and tell whether it was recalled."""
+        assert _without_ids(self.served.check(message, caller)) == _without_ids(self.anew.check(message, caller))
+        return self._compare_lines()
+
+    def compare_forward(self, message: HttpMessage, caller: Caller) -> bool:
+        """Ask both over HTTP, and tell whether it was recalled."""
+        served, anew = self.served.forward(message, caller), self.anew.forward(message, caller)
+        assert _plain(served) == _plain(anew)
+        return self._compare_lines()
+
+    def _compare_lines(self) -> bool:
+        record, other = self._served.records.pop(), self._anew.records.pop()
+        other = other._replace(id=record.id, decision_ns=record.decision_ns, door_ns=record.door_ns)
+        told = json.loads(self._lines.written(record))
+        assert told == json.loads(encode(self._lines.line(record))) == json.loads(encode(self._lines.line(other)))
+        assert list(told["headers"]) == list(json.loads(self._lines.written(record))["headers"])
+        return record.again is not None
+
+
+def _without_ids(response: bytes) -> dict[str, Any]:
+    found = pb.CheckResponse.FromString(response)
+    decision = found.dynamic_metadata.fields["decision"].string_value
+    assert decision
+    text = response.replace(decision.encode(), b"-" * len(decision))
+    return {"bytes": text}
+
+
+def _plain(answer: HttpAnswer) -> tuple[int, list[tuple[bytes, bytes]]]:
+    return answer.status, [(name, b"" if name == b"x-authz-decision" else value) for name, value in answer.headers]
+
+
+NAMES = st.sampled_from(
+    [
+        *("x-forwarded-user", "X-Forwarded-User", "x_forwarded_user", "x-forwarded-proto", "x-forwarded-for", "origin"),
+        *("x-real-ip", "forwarded", "cookie", "accept", "host", "x-authz-user", "x.authz.user", ":path", ":weird"),
+        *("tailscale-user-login", "\u212a-header", "x-request-id"),
+    ]
+)
+VALUES = st.sampled_from(
+    [
+        *(
+            b"nick@example.com",
+            b"eve@example.com",
+            b"a,b",
+            b" nick@example.com ",
+            b"",
+            b" ",
+            b",",
+            b"https",
+            b"\xff\xfe",
+        ),
+        *(b"203.0.113.9", b"10.0.0.7", b"127.0.0.1", b"https://gateway.example.com", b"https://evil.example", b"a\nb"),
+        *("ü".encode(), b"x" * 300),
+    ]
+)
+PAIRS_AND_MORE = st.one_of(
+    st.lists(st.tuples(NAMES, VALUES), max_size=6),
+    # Most are near one that is allowed, so that there is something to recall.
+    st.lists(st.tuples(NAMES, VALUES), max_size=2).map(lambda more: [*_allowed(), *more]),
+    st.permutations([*PAIRS, ("accept", "*/*")]).map(lambda pairs: [(n, v.encode()) for n, v in pairs]),
+)
+
+
+def _allowed() -> list[tuple[str, bytes]]:
+    return [(name, value.encode()) for name, value in PAIRS]
+
+
+ABOUT = st.fixed_dictionaries(
+    {
+        "gateway": st.sampled_from([*GATEWAYS, *GATEWAYS, "unknown", None]),
+        "peer": st.sampled_from(["10.0.0.7", "10.0.0.7", "10.0.0.7", "10.0.1.9", "10.0.0.8", "127.0.0.1", None, "x"]),
+        "method": st.sampled_from(["GET", "GET", "POST", ""]),
+        "host": st.sampled_from(
+            ["gateway.example.com", "gateway.example.com", "evil.example", "GATEWAY.example.com", ""]
+        ),
+        "path": st.sampled_from(["/", "/a?token=secret", "/b", "/ü\u2028", "/" + "p" * 1100]),
+        "principal": st.sampled_from([b"", b"spiffe://cluster/proxy", b"spiffe://cluster/other", b"\xff"]),
+    }
+)
+
+
+@given(asked=st.lists(st.tuples(PAIRS_AND_MORE, ABOUT, st.sampled_from(FORMS), st.sampled_from(CALLERS)), min_size=2))
+@bounded
+def test_recalled_or_not_every_answer_and_line_is_the_same(asked: list[tuple[Any, Any, Any, Caller]]) -> None:
+    both = _Both()
+    for pairs, about, form, caller in [*asked, *asked[::-1]]:
+        both.compare_check(check_request(pairs, form=form, **about), caller)
+    # And once more what was allowed: the second time it is certainly recalled, where it may be.
+    for pairs, about, form, caller in asked:
+        message = check_request(pairs, form=form, **about)
+        both.compare_check(message, caller)
+        both.compare_check(message, caller)
+
+
+class _Change(NamedTuple):
+    pairs: Sequence[tuple[str, str | bytes]] = PAIRS
+    about: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    caller: Caller = LOOPBACK
+
+
+ATTACKS: dict[str, _Change] = {
+    "another user": _Change([("x-forwarded-user", "eve@example.com"), *PAIRS[1:]]),
+    "no user": _Change(PAIRS[1:]),
+    "a second user": _Change([*PAIRS, ("x-forwarded-user", "eve@example.com")]),
+    "an alias of the user header": _Change([*PAIRS, ("x_forwarded_user", "eve@example.com")]),
+    "an alias of a stamped header": _Change([*PAIRS, ("x.authz.user", "eve@example.com")]),
+    "another peer": _Change(about={"peer": "10.0.0.8"}),
+    "no peer": _Change(about={"peer": None}),
+    "another caller": _Change(caller=Caller(parse_address("192.0.2.1"))),
+    "a caller on a unix socket": _Change(caller=UNIX),
+    "a required header less": _Change([PAIRS[0], PAIRS[2]]),
+    "a required header left blank": _Change([PAIRS[0], ("x-forwarded-proto", " "), PAIRS[2]]),
+    "another gateway": _Change(about={"gateway": "h"}),
+    "a user of other bytes": _Change([("x-forwarded-user", b"nick@example.com\xff"), *PAIRS[1:]]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_allow_before_is_no_way_in_for(attack: str, form: Any) -> None:
+    callers = {"addresses": ["127.0.0.1"]}
+    gateways = {"g": gateway(callers=callers), "h": gateway({"allowUsers": ["someone.else@example.com"]})}
+    served = Authorizer(make_snapshot(load_gateways(gateways, stamp={"enabled": False})))
+    good = check_request(PAIRS, form=form)
+    for _ in range(3):
+        assert read(served.check(good, LOOPBACK)).told == "allow:nick@example.com"
+    changed = ATTACKS[attack]
+    message = check_request(changed.pairs, form=form, **changed.about)
+    for _ in range(2):
+        assert not read(served.check(message, changed.caller)).passes
+    assert read(served.check(good, LOOPBACK)).passes
+
+
+@pytest.mark.parametrize("blank", [b"", b"other"])
+def test_a_value_in_the_other_field_is_not_taken_for_the_one_that_was_allowed(blank: bytes) -> None:
+    # In the raw form a value may stand in `value` too, and counts where `raw_value` is empty.
+    served = Authorizer(make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False})))
+
+    def message(user: bytes, raw: bytes) -> bytes:
+        found = pb.CheckRequest.FromString(check_request(PAIRS[1:]))
+        found.attributes.request.http.header_map.headers.add(key="x-forwarded-user", value=user, raw_value=raw)
+        return found.SerializeToString()
+
+    good = message(b"nick@example.com", b"")
+    for _ in range(3):
+        assert read(served.check(good, LOOPBACK)).told == "allow:nick@example.com"
+    assert not read(served.check(message(b"eve@example.com", b""), LOOPBACK)).passes
+    assert not read(served.check(message(b"nick@example.com", b"eve@example.com"), LOOPBACK)).passes
+    assert not read(served.check(message(blank, b" "), LOOPBACK)).passes
+
+
+def test_nothing_is_recalled_under_another_policy() -> None:
+    served = Authorizer(make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False})))
+    message = check_request(PAIRS)
+    assert read(served.check(message, LOOPBACK)).passes
+    # As the addresses of a peer's name change: another policy in the same snapshot.
+    served.snapshot = replace(served.snapshot, policy=policy_of({"g": gateway(trustedProxies=["10.0.0.9"])}))
+    assert read(served.check(message, LOOPBACK)).told == "deny:trusted_proxy_untrusted_source"
+
+
+def test_a_stamp_of_its_own_is_in_each_answer() -> None:
+    stamper = CountingStamper()
+    snapshot = replace(make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False})), stamper=stamper)
+    served = Authorizer(snapshot)
+    stamps = []
+    for path in ("/a", "/b", "/b"):
+        answer = pb.CheckResponse.FromString(served.check(check_request(PAIRS, path=path), LOOPBACK))
+        stamps.append(set_headers(answer)["x-authz-stamp"])
+    assert stamps == ["stamp.1", "stamp.2", "stamp.3"]
+    assert [claims["path"] for claims in stamper.signed] == ["/a", "/b", "/b"]
+
+
+def test_of_the_headers_that_no_rule_reads_nothing_is_kept() -> None:
+    onlooker = Onlooker()
+    served = Authorizer(make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False})), onlooker)
+    for cookie in ("session=first", "session=second"):
+        served.check(check_request([*PAIRS, ("cookie", cookie)]), LOOPBACK)
+    headers = onlooker.records[-1].request.headers
+    assert onlooker.records[-1].again is not None
+    assert headers is not None
+    assert "cookie" in headers.names
+    assert headers.read("cookie") is None
+
+
+def _recall_of(served: Authorizer) -> tuple[int, int]:
+    found = served.snapshot.recall
+    return len(found._fresh) + len(found._older), len(found.shapes._known)
+
+
+def test_flood_of_different_questions_and_shapes_is_bounded() -> None:
+    gateways = {"g": gateway({"allowUsers": []})}
+    served = Authorizer(make_snapshot(load_gateways(gateways, stamp={"enabled": False})))
+    for number in range(3 * recall.MOST_KEPT):
+        pairs = [("x-forwarded-user", f"user-{number}"), *PAIRS[1:], (f"x-{number % 2000}", "")]
+        served.check(check_request(pairs), LOOPBACK)
+    kept, shapes = _recall_of(served)
+    assert recall.MOST_KEPT <= kept <= 2 * recall.MOST_KEPT
+    assert shapes <= shape.MOST_SHAPES
+
+
+LONG: dict[str, _Change] = {
+    "user": _Change([("x-forwarded-user", "u" * (recall.LONGEST_USER_CHARACTERS + 1)), *PAIRS[1:]]),
+    "chain": _Change([*PAIRS[:2], ("x-forwarded-for", "203.0.113.9," * 400)]),
+    "method": _Change(about={"method": "M" * 3000}),
+    "host": _Change(about={"host": "h" * 3000}),
+    "path": _Change(about={"path": "/" * (shape.LONGEST_PATH_CHARACTERS + 1)}),
+    "names": _Change([*PAIRS, *((f"x-{number:060}", "") for number in range(80))]),
+    "message": _Change([*PAIRS, ("cookie", "c" * 15_000), ("x-more", "m" * 5000)]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("part", LONG)
+def test_what_is_long_is_decided_anew_and_not_kept(part: str, form: Any) -> None:
+    gateways = {"g": gateway({"allowUsers": []})}
+    served = Authorizer(make_snapshot(load_gateways(gateways, stamp={"enabled": False})))
+    message = check_request(LONG[part].pairs, form=form, **LONG[part].about)
+    for _ in range(3):
+        assert read(served.check(message, LOOPBACK)).passes
+    assert _recall_of(served)[0] == 0
+
+
+def test_snapshot_never_shares_what_is_kept() -> None:
+    first = make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False}))
+    second: Snapshot = replace(first, version="other")
+    assert first.recall is not second.recall
