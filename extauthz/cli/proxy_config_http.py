@@ -92,12 +92,12 @@ def of_file(settings: Settings, given: dict[str, Any]) -> dict[str, Any]:
     from extauthz.proxies.from_config import (  # noqa: PLC0415 - help must be quick
         required_headers,
         stamped_headers,
-        user_header,
+        told_user_header,
     )
 
     gateway = _gateway(settings, given.pop("gateway"))
     model = settings.gateways[gateway]
-    user = user_header(model)
+    user = told_user_header(model, settings)
     if user is None:
         raise click.UsageError(f"gateways.{gateway}.auth.trustedProxy.userHeader: is missing, and it names the user")
     authenticates = given.get("authenticate") or given.get("authentication_file")

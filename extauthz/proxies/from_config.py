@@ -7,6 +7,7 @@ name the place in the file, or what is missing, and the cure. The texts are writ
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from extauthz.config.assertions import filled_model
 from extauthz.config.schema import GatewayModel, Settings
 from extauthz.config.values import Endpoint
 from extauthz.core.address import parse_address, parse_entry
@@ -32,6 +33,16 @@ def user_header(gateway: GatewayModel) -> str | None:
     """Return the name of the header in which this gateway is told the user, as it is on the wire; None without one."""
     trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
     return fold(trim((trusted_proxy.user_header if trusted_proxy is not None else None) or "")) or None
+
+
+def told_user_header(gateway: GatewayModel, settings: Settings) -> str | None:
+    """Return the name of the header in which the Gateway is told the user: its own, or ours if an assertion names it.
+
+    None where nothing names the user.
+    """
+    trusted_proxy = gateway.auth.trusted_proxy if gateway.auth is not None else None
+    asserted = trusted_proxy is not None and trusted_proxy.assertion is not None
+    return user_header(gateway) or (fold(trim(settings.headers.user)) if asserted else None)
 
 
 def stamped_headers(settings: Settings) -> tuple[str, ...]:
@@ -162,8 +173,14 @@ def envoy_settings(  # noqa: PLR0913 - what the file cannot say, by name
 
 def required_headers(gateways: Mapping[str, GatewayModel]) -> frozenset[str]:
     """Return the headers that some gateway requires: these must arrive, whatever else is made of them."""
-    rules = (gateway.auth.trusted_proxy for gateway in gateways.values() if gateway.auth is not None)
-    return frozenset(fold(trim(name)) for one in rules if one is not None for name in one.required_headers)
+    found: set[str] = set()
+    for gateway in gateways.values():
+        rules = gateway.auth.trusted_proxy if gateway.auth is not None else None
+        if rules is not None:
+            found.update(fold(trim(name)) for name in rules.required_headers)
+            if rules.assertion is not None:
+                found.add(filled_model(rules.assertion).header)
+    return frozenset(found)
 
 
 def openclaw_gateway(
@@ -182,7 +199,7 @@ def openclaw_gateway(
         GapError: The file does not say what OpenClaw must know, or an address is none.
     """
     found = choose(settings, [gateway])[gateway]
-    header = fold(trim(settings.headers.user)) if verified else user_header(found)
+    header = fold(trim(settings.headers.user)) if verified else told_user_header(found, settings)
     if header is None:
         raise GapError(
             f"gateways.{gateway}.auth.trustedProxy.userHeader: is missing, and it is where OpenClaw is told the user"
