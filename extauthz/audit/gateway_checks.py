@@ -30,7 +30,8 @@ def delegated(gateway: GatewayView) -> Iterator[str]:
     """Authentication is somebody else's."""
     if not gateway.delegated:
         return
-    lists = (([str(one.value) for one in gateway.proxies], "trustedProxies"), (gateway.principals, "trustedPrincipals"))
+    proxies = [*(str(one.value) for one in gateway.proxies), *(name for _, name in gateway.names)]
+    lists = ((proxies, "trustedProxies"), (gateway.principals, "trustedPrincipals"))
     told = [entries[0] if len(entries) == 1 else f"{len(entries)} {key}" for entries, key in lists if entries]
     who = (" with " if gateway.require_all else " or ").join(told) or "nobody yet"
     header = f"the header {quoted(gateway.user_header)}" if gateway.user_header else "no header yet"
@@ -79,7 +80,7 @@ def all_proxies_are_loopback(gateway: GatewayView) -> bool:
     hidden = unreadable.proxies or any(
         ".trustedProxies" in place for place in (*unreadable.references, *unreadable.types)
     )
-    return not hidden and all(entry.loopback for entry in gateway.proxies)
+    return not hidden and not gateway.names and all(entry.loopback for entry in gateway.proxies)
 
 
 def trusts_everything(gateway: GatewayView) -> Iterator[str]:

@@ -36,7 +36,7 @@ def audit(loaded: Loaded, now: float | None = None) -> list[Finding]:
         *(
             finding
             for name, gateway in settings.gateways.items()
-            for finding in _found(GATEWAY_CHECKS, view_of(name, gateway), name)
+            for finding in _found(GATEWAY_CHECKS, view_of(name, gateway, searched=not settings.dns.servers), name)
         ),
         *_found(SERVICE_CHECKS, service, None),
     ]

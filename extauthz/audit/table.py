@@ -6,6 +6,7 @@ Ids are public and never change. Those of OpenClaw's own audit are kept, with th
 from typing import Final
 
 from extauthz.audit import gateway_checks as gateways
+from extauthz.audit import name_checks as names
 from extauthz.audit import principal_checks as principals
 from extauthz.audit import service_checks as service
 from extauthz.audit.finding import Check, Severity
@@ -191,6 +192,16 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         look=principals.rest_on_the_proxy,
     ),
     Check(
+        id="gateway.trusted_proxies_name_searched",
+        severity=WARN,
+        title="A search list completes the name of a trusted proxy",
+        do=(
+            "Write the whole name with a dot at its end, as in dns:traefik.internal. or dns:traefik. for a container: "
+            "else it may be found in a zone in which others make names."
+        ),
+        look=names.searched,
+    ),
+    Check(
         id="gateway.trusted_proxy_password",
         severity=WARN,
         title="A password beside trusted-proxy",
@@ -238,9 +249,20 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         title="A client certificate would prove more than these addresses",
         do=(
             "Where the proxy has a client certificate, list its principal under trustedPrincipals, and set require: "
-            "all, or remove the range."
+            "all, or remove the range. Where it has none, and a range stands there because its address changes, list "
+            "its name instead, as dns:NAME."
         ),
         look=principals.addresses_prove_little,
+    ),
+    Check(
+        id="gateway.trusted_proxies_rest_on_dns",
+        severity=INFO,
+        title="A name server says who is a trusted proxy",
+        do=(
+            "See that the name servers are yours and that nobody answers in their place: their answers are not signed. "
+            "Where the proxy has a client certificate, list its principal under trustedPrincipals, with require: all."
+        ),
+        look=names.rest_on_dns,
     ),
     Check(
         id="gateway.trusted_proxy_no_required_headers",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from extauthz.audit.ranges import Entry
+from extauthz.config.peer_names import is_name
 from extauthz.config.schema import GatewayModel
 from extauthz.core.address import parse_entry
 from extauthz.core.rulesets import RULESETS
@@ -61,6 +62,8 @@ class GatewayView:
         delegated: A trusted proxy says who the user is.
         proxies: Who that is.
         proxies_missing: The file has no entry at all, of principals neither; not only none that can be read.
+        names: The names among them, each with its place; what they stand for is not asked.
+        searched: This host's search list completes such a name.
         principals: Whose certificates make a trusted proxy; as configured.
         require_all: An address and a principal are wanted, not one of both.
         user_header: Trimmed; "" where there is none.
@@ -90,6 +93,8 @@ class GatewayView:
     allowed_origins: tuple[str, ...]
     host_origin_fallback: bool
     shadow: bool = False
+    names: tuple[tuple[str, str], ...] = ()
+    searched: bool = True
     principals: tuple[str, ...] = ()
     require_all: bool = False
     openclaw: OpenClawFacts | None = None
@@ -100,8 +105,8 @@ class GatewayView:
         return f"{self.place}.auth.trustedProxy"
 
 
-def view_of(name: str, gateway: GatewayModel) -> GatewayView:
-    """Return the view of a gateway of extauthz.yaml."""
+def view_of(name: str, gateway: GatewayModel, *, searched: bool = True) -> GatewayView:
+    """Return the view of a gateway of extauthz.yaml; `searched` says that a search list completes its names."""
     place = f"gateways.{name}"
     rules = gateway.auth.trusted_proxy if gateway.auth is not None else None
     return GatewayView(
@@ -110,7 +115,14 @@ def view_of(name: str, gateway: GatewayModel) -> GatewayView:
         proxies=tuple(
             Entry(f"{place}.trustedProxies[{position}]", parse_entry(text))
             for position, text in enumerate(gateway.trusted_proxies)
+            if not is_name(text)
         ),
+        names=tuple(
+            (f"{place}.trustedProxies[{position}]", trim(text))
+            for position, text in enumerate(gateway.trusted_proxies)
+            if is_name(text)
+        ),
+        searched=searched,
         proxies_missing=not (gateway.trusted_proxies or gateway.trusted_principals),
         user_header=trim(rules.user_header or "") if rules else "",
         required_headers=tuple(rules.required_headers) if rules else (),
