@@ -17,12 +17,12 @@ def assertion(jwks: str, **changed: Any) -> dict[str, Any]:
     return {"preset": "pomerium", "audience": AUDIENCE, "jwks": jwks, **changed}
 
 
-def gateways(jwks: str, peer: str, **keys: Any) -> dict[str, Any]:
+def gateways(jwks: str, *peers: str, **keys: Any) -> dict[str, Any]:
     """Gateways: `openclaw` has a user header too, `claims` the claim alone, `shadow` enforces nothing."""
 
     def gateway(rules: dict[str, Any], **more: Any) -> dict[str, Any]:
         auth = {"mode": "trusted-proxy", "trustedProxy": {"allowUsers": [USER], **rules}}
-        return {"trustedProxies": [peer], "auth": auth, **more}
+        return {"trustedProxies": list(peers), "auth": auth, **more}
 
     wanted = assertion(jwks, **keys)
     bearer = {**wanted, "preset": "oauth2-proxy", "issuer": ISSUER, "algorithms": ["ES256"]}
