@@ -162,7 +162,9 @@ class _Gateway:
 
     def __init__(self, gateway: Gateway | None, redact: frozenset[str], memory: _Memory) -> None:
         own = (gateway.user_header,) if gateway is not None and gateway.user_header else ()
-        self._weighed: Final = dict.fromkeys((*own, *WEIGHED))
+        # A token is told as being there, whatever else its header may be, and whatever `redact` says.
+        token = gateway.assertion.header if gateway is not None and gateway.assertion is not None else ""
+        self._weighed: Final = dict.fromkeys(name for name in (*own, *WEIGHED) if name != token)
         required = gateway.required_headers if gateway is not None else ()
         self._required: Final = dict.fromkeys(one.name for one in required if one.name not in self._weighed)
         self._id: Final = gateway.id if gateway is not None else ""
