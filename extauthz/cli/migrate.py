@@ -57,7 +57,7 @@ def _many(option: str, name: str, metavar: str, text: str) -> Callable[[_Command
     help="Where everything is written; made if it is not there.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the files that are there already.")
-@_many("--trusted-proxy", "trusted_proxies", "ADDR", "Address or range of the identity-aware proxy that signs in.")
+@_many("--trusted-proxy", "trusted_proxies", "ADDR", "Address, range or dns:NAME of the identity-aware proxy.")
 @click.option("--user-header", metavar="NAME", help="The header in which it names the user.")
 @_many("--required-header", "required_headers", "NAME", "A header that it always adds.")
 @_many("--allow-user", "allow_users", "USER", "Who may come in, exactly as it names them.")

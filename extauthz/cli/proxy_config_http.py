@@ -133,9 +133,15 @@ def _gateway(settings: Settings, wanted: str | None) -> str:
 
 
 def _fronts(gateway: str, model: GatewayModel) -> tuple[str, ...]:
-    from extauthz.proxies.forward_auth import front  # noqa: PLC0415 - help must be quick
+    from extauthz.config.peer_names import is_name  # noqa: PLC0415 - help must be quick
+    from extauthz.proxies.forward_auth import front  # noqa: PLC0415
 
     for number, text in enumerate(model.trusted_proxies):
+        if is_name(text):
+            raise click.UsageError(
+                f"gateways.{gateway}.trustedProxies[{number}]: is a name, and this proxy's own list has addresses "
+                "alone; --front says which proxies are in front"
+            )
         try:
             front(text)
         except ValueError as error:

@@ -117,13 +117,14 @@ def _show_configured(e: Evaluation) -> str:
 
 
 def _show_proxies(e: Evaluation) -> str:
-    names = some([str(name) for name in e.gateway.peer_names])
-    told = f"; {names}" if names else ""
+    named = e.gateway.peer_names
+    entries = len(e.gateway.trusted_proxies) + len(named) - len({one for name in named for one in name.addresses})
+    told = f"; {some([str(name) for name in named])}" if named else ""
     principals = e.gateway.trusted_principals
     if principals is not None:
         both = "both are wanted" if e.gateway.require_all else "one of both is enough"
         told += f", {count(len(principals), 'entry')} in trustedPrincipals: {both}"
-    return f"{count(len(e.gateway.trusted_proxies), 'entry')} in trustedProxies{told}"
+    return f"{count(entries, 'entry')} in trustedProxies{told}"
 
 
 def _show_attributed(e: Evaluation) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from extauthz.config.faults import ConfigError
 from extauthz.config.load import Loaded, loads
+from extauthz.config.peer_names import static_entries
 from extauthz.core.address import Address, Network, parse_entry
 from extauthz.migrate import texts
 from extauthz.migrate.block import Block, change
@@ -135,7 +136,7 @@ def _site(  # noqa: PLR0913, PLR0917 - everything that is known, for the steps
     upstream: str | None,
 ) -> Site:
     rules = ours.gateway["auth"]["trustedProxy"]
-    proxies = ours.gateway["trustedProxies"]
+    proxies = static_entries(ours.gateway["trustedProxies"])
     users = [user for user in rules["allowUsers"] if user != NOBODY and user.isprintable()]
     hosts = [host for host in ours.gateway["hosts"] if not host.startswith("*")]
     missing = {"trustedProxies": "--trusted-proxy ADDR", "auth.trustedProxy.userHeader": "--user-header NAME"}
