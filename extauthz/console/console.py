@@ -15,6 +15,9 @@ from extauthz.telemetry.recent import MOST_GIVEN, Filter, Recent
 from extauthz.view import View
 
 if TYPE_CHECKING:
+    from extauthz.assertion.sources import SourceStatus
+
+if TYPE_CHECKING:
     from extauthz.audit.finding import Finding
 
 # Gateways on one page of their list.
@@ -85,6 +88,7 @@ class Console:
             "decisions": view.telemetry.tally.total,
             "unseen": view.telemetry.dropped,
             "names": [_name(one) for one in view.peers()],
+            "assertionKeys": [_source(one) for one in view.assertions.statuses()],
             "reload": {
                 "since": status.since,
                 "attempted": status.attempted,
@@ -257,6 +261,18 @@ def _name(status: PeerStatus) -> dict[str, Any]:
         "lapses": round(status.lapses) if status.lapses is not None and status.fault else None,
         "fault": status.fault,
         "changes": sum(status.changes.values()),
+    }
+
+
+def _source(status: "SourceStatus") -> dict[str, Any]:
+    return {
+        "source": status.name,
+        "keys": status.keys,
+        "usable": status.usable,
+        "read": status.reads > status.failures,
+        "fault": status.fault,
+        # Only where it matters, as above.
+        "age": round(status.age) if status.age is not None and status.fault else None,
     }
 
 

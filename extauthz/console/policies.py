@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from heapq import nsmallest
 from typing import Any, Final
 
+from extauthz.core.assertion import Assertion
 from extauthz.core.policy import Callers, Gateway, Policy
 
 # Entries of one list that are shown.
@@ -53,6 +54,7 @@ def detail(policy: Policy, gateway: Gateway) -> Data:
         else _sorted(map(str, gateway.local_interfaces), len(gateway.local_interfaces)),
         "requiredHeaders": _some([required.name for required in gateway.required_headers]),
         "userHeader": gateway.user_header,
+        "assertion": _assertion(gateway.assertion) if gateway.assertion is not None else None,
         "allowUsers": _sorted(gateway.allow_users, len(gateway.allow_users)),
         "allowCommaInUser": gateway.allow_comma_in_user,
         "allowRealIpFallback": gateway.allow_real_ip_fallback,
@@ -61,6 +63,17 @@ def detail(policy: Policy, gateway: Gateway) -> Data:
         "hostOriginFallback": gateway.host_origin_fallback,
         "outputHeaders": list(gateway.output_headers),
         "protected": sorted(gateway.protected),
+    }
+
+
+def _assertion(assertion: Assertion) -> Data:
+    return {
+        "header": assertion.header,
+        "preset": assertion.preset,
+        "issuer": assertion.issuer,
+        "audiences": _some(assertion.audiences),
+        "userClaim": assertion.user_claim,
+        "source": assertion.source,
     }
 
 

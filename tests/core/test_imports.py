@@ -57,7 +57,7 @@ LAYERS: dict[str, set[str]] = {
     "reload": {"config", "logs"},
     "view": {"assertion", "authorizer", "peers", "reload", "stamp", "telemetry"},
     "metrics": {"assertion", "core", "wire", "telemetry", "view"},
-    "console": {"core", "config", "peers", "audit", "explaining", "telemetry", "view", "doors"},
+    "console": {"assertion", "core", "config", "peers", "audit", "explaining", "telemetry", "view", "doors"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
         *("notify", "console", "metrics", "peers", "assertion"),

@@ -150,7 +150,7 @@ function showStatus(status) {
   if (!status.ready) setState("leaving", "Not ready");
   else if (faults) setState("warning", `Serving · ${count(faults, "fault")} in the new configuration`);
   else setState("serving", `Serving ${count(status.gateways, "gateway")} · up ${up}`);
-  badge("service", faults + status.incomplete.total, "to look at");
+  badge("service", faults + status.incomplete.total + status.assertionKeys.filter(({ fault }) => fault).length, "to look at");
 }
 
 function showBadges(found, keyState) {

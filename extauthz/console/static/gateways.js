@@ -85,6 +85,15 @@ function trust(policy) {
   return el("p", { class: "muted" }, policy.require === "all" ? "A proxy is trusted by both, its address and its principal." : "A proxy is trusted by one of both, its address or its principal.");
 }
 
+function asserted(found) {
+  return [
+    el("p", {}, code(found.header), found.preset ? `, of ${found.preset}` : null),
+    el("p", {}, "signed by ", code(found.issuer), " with the keys of ", code(found.source)),
+    el("div", {}, "for ", list(found.audiences)),
+    el("p", {}, "its ", code(found.userClaim), " is the user"),
+  ];
+}
+
 function one(policy) {
   return [
     el("p", {}, el("a", { href: address("gateways", { q: query }) }, "← All gateways")),
@@ -97,7 +106,8 @@ function one(policy) {
         ["Trusted principals", policy.trustedPrincipals.total ? [list(policy.trustedPrincipals), trust(policy)] : null],
         ["Peer", policy.peer === "caller" ? "the proxy that asks" : "the connection that the proxy received"],
         ["Loopback peers", policy.allowLoopback ? "allowed" : "refused"],
-        ["User header", policy.userHeader ? code(policy.userHeader) : "none: every request is denied"],
+        ["User header", policy.userHeader ? code(policy.userHeader) : policy.assertion ? "none: the assertion names the user" : "none: every request is denied"],
+        ["Assertion", policy.assertion ? asserted(policy.assertion) : null],
         ["Required headers", list(policy.requiredHeaders)],
         ["Users", policy.allowUsers.total ? list(policy.allowUsers) : "everyone whom the proxy names"],
         ["Comma in a user", policy.allowCommaInUser ? "allowed where a single header is proven" : "refused"],

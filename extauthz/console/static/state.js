@@ -71,6 +71,13 @@ export const keys = page("keys", 15_000, (told) => {
   ];
 });
 
+/** The sources of issuers' keys that could not be read, in words. */
+function sources(found) {
+  const shown = found.filter(({ fault, usable }) => fault || !usable).map(({ source, fault, usable, age, keys }) =>
+    `${source}: ${fault ?? "not read yet"}; ${usable ? `${count(keys, "key")}, read ${span(age ?? 0)} ago, still counted` : "nobody is let in"}`);
+  return { shown, total: shown.length };
+}
+
 function faults(title, found, kind, told) {
   if (!found.total) return null;
   return card(title, told && el("p", {}, told), el("ul", { class: "faults" }, found.shown.map((text) => el("li", { class: `note ${kind}` }, prose(text)))),
@@ -105,6 +112,7 @@ function reloadFacts({ reload, now }) {
 export const service = page("status", 5_000, (told) => [
   faults("The new configuration is refused", told.reload.faults, "bad", "The one before it stays in force until all of this is mended."),
   faults("Incomplete gateways", told.incomplete, "bad"),
+  faults("Keys of assertions that cannot be read", sources(told.assertionKeys), "bad", "Without a key, nobody is let in by the assertion that wants it."),
   el("div", { class: "halves" },
     card("Service", facts([
       ["State", told.ready ? "serving" : "not ready"],
