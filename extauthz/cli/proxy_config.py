@@ -229,7 +229,24 @@ def envoy(config_file: Path, output: Path | None, force: bool, **given: Any) -> 
             )
         )
 
-    write(made(make), output, force=force)
+    text = made(make)
+    _note_principals(loaded, given)
+    write(text, output, force=force)
+
+
+def _note_principals(loaded: Loaded, given: dict[str, Any]) -> None:
+    """Say where a gateway trusts principals, and an Envoy of this configuration tells of none."""
+    from extauthz.proxies.from_config import choose  # noqa: PLC0415 - help must be quick
+
+    if given["over_http"]:
+        why = "over HTTP extauthz is told of no certificate: leave out --http"
+    elif given["tls_client_ca"] is None:
+        why = "this Envoy asks clients for no certificate: --tls-client-ca says whose it verifies"
+    else:
+        return
+    for name, gateway in choose(loaded.settings, given["gateways"]).items():
+        if gateway.trusted_principals:
+            note(f"gateways.{name}.trustedPrincipals: {why}")
 
 
 def _server_tls(given: dict[str, Any]) -> ServerTls | None:

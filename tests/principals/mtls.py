@@ -138,24 +138,7 @@ class Mtls:
         Returns:
             The answer; status 0 where Envoy ended the connection instead.
         """
-        context = ssl.create_default_context(cafile=str(self.authority.certificate))
-        context.check_hostname = False  # it is an address
-        if shown is not None:
-            context.load_cert_chain(shown.certificate, shown.private_key)
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=context, source_address=(source, 0)
-        )
-        try:
-            connection.putrequest("GET", "/chat", skip_host=True)
-            for name, value in (("host", f"{to}.example.com"), *headers):
-                connection.putheader(name, value)
-            connection.endheaders()
-            answer = connection.getresponse()
-            return Response(answer.status, tuple(answer.getheaders()), answer.read())
-        except (ssl.SSLError, ConnectionError, http.client.BadStatusLine):
-            return Response(0)
-        finally:
-            connection.close()
+        return ask(self.authority, port, shown, host=f"{to}.example.com", headers=headers, source=source)
 
     def logged(self, decision: str) -> dict[str, Any]:
         """Return the decision log's line of a decision.
@@ -168,6 +151,36 @@ class Mtls:
                 found: dict[str, Any] = json.loads(line)
                 return found
         raise LookupError(decision)
+
+
+def ask(
+    authority: Authority,
+    port: int,
+    shown: Issued | None,
+    *,
+    host: str,
+    headers: Sequence[tuple[str, str]],
+    source: str = ELSEWHERE,
+) -> Response:
+    """Do what `send` does, of any cast."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.check_hostname = False  # it is an address
+    if shown is not None:
+        context.load_cert_chain(shown.certificate, shown.private_key)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=context, source_address=(source, 0)
+    )
+    try:
+        connection.putrequest("GET", "/chat", skip_host=True)
+        for name, value in (("host", host), *headers):
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return Response(answer.status, tuple(answer.getheaders()), answer.read())
+    except (ssl.SSLError, ConnectionError, http.client.BadStatusLine):
+        return Response(0)
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager

@@ -114,8 +114,11 @@ def test_self_signed_certificate_with_a_trusted_name_is_refused_by_envoy(mtls: M
     assert not mtls.gateway.arrived
 
 
-def test_expired_certificate_is_refused_by_envoy(mtls: Mtls) -> None:
-    assert told(mtls.send(mtls.front(), mtls.certificate(uri(PROXY), days=(-3, -2)))) == REFUSED_BY_ENVOY
+def test_expired_certificate_is_refused_by_envoy_unless_it_is_told_otherwise(mtls: Mtls) -> None:
+    expired = mtls.certificate(uri(PROXY), days=(-3, -2))
+    assert told(mtls.send(mtls.front(), expired)) == REFUSED_BY_ENVOY
+    lenient = (CA, CA.replace("trusted_ca", "allow_expired_certificate: true\n              trusted_ca"))
+    assert told(mtls.send(mtls.front(lenient), expired)) == ALLOWED
 
 
 ODD = {
@@ -234,7 +237,9 @@ def test_over_http_no_certificate_is_told_of(mtls: Mtls) -> None:
 def test_envoy_that_asks_for_certificates_without_an_authority_tells_of_none(mtls: Mtls) -> None:
     # Without an authority it does not even ask for one, whatever `require_client_certificate` says.
     forged = mtls.certificate(uri(PROXY), self_signed=True)
-    for port in (mtls.front(client_ca=False), mtls.front(REQUIRED_OF_NOBODY, client_ca=False)):
+    empty = ("          common_tls_context:\n", "          common_tls_context:\n            validation_context: {}\n")
+    replaced = [(), (REQUIRED_OF_NOBODY,), (REQUIRED_OF_NOBODY, empty)]
+    for port in [mtls.front(*texts, client_ca=False) for texts in replaced]:
         for shown in (forged, mtls.of(PROXY), None):
             assert told(mtls.send(port, shown, source=LISTED)) == UNTRUSTED
 
@@ -243,3 +248,5 @@ def test_envoy_that_accepts_untrusted_certificates_tells_forged_principals(mtls:
     # Nothing in what Envoy asks tells this from a verified certificate: the page, the audit and the hint say so.
     forged = mtls.certificate(uri(PROXY), self_signed=True)
     assert told(mtls.send(mtls.front(UNVERIFIED), forged)) == ALLOWED
+    assert told(mtls.send(mtls.front(OPTIONAL, UNVERIFIED), forged)) == ALLOWED
+    assert told(mtls.send(mtls.front(OPTIONAL, UNVERIFIED), None)) == UNTRUSTED
