@@ -460,6 +460,7 @@ def _settle_memory() -> None:
     Each full collection would walk all of it while requests wait. What requests leave behind is collected as ever, in
     larger portions.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)

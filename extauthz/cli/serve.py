@@ -1,5 +1,6 @@
 """`extauthz serve`: the service."""
 
+import gc
 from pathlib import Path
 
 import click
@@ -21,6 +22,8 @@ def command(config_file: Path, grpc: tuple[str, ...], http: tuple[str, ...], adm
     ADDR is host:port, [v6]:port or unix:/path; port 0 lets the system choose one, and the log says which. For more
     cores, start more processes, each with its own addresses, and list them all as endpoints in the proxy.
     """
+    # What is loaded now stays: it is collected once, when the service has settled.
+    gc.disable()
     given = {"grpc": list(grpc), "http": list(http), "admin": list(admin)}
     listen = {door: addresses for door, addresses in given.items() if addresses}
     overrides = {"listen": listen} if listen else None

@@ -7,6 +7,7 @@ from typing import Final
 
 from extauthz.assertion.rules import Rules
 from extauthz.config.assertions import filled_model, rules_of
+from extauthz.config.garbage import collected_later
 from extauthz.config.load import Loaded
 from extauthz.config.peer_names import DNS_PREFIX, names_in, static_entries
 from extauthz.config.schema import GatewayModel, Settings
@@ -61,6 +62,7 @@ def own_addresses() -> frozenset[Address] | None:
     return frozenset(address for address in found if address is not None)
 
 
+@collected_later()
 def compile_policy(
     loaded: Loaded,
     interfaces: Callable[[], frozenset[Address] | None] = own_addresses,

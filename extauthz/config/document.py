@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 import yaml
 
 from extauthz.config.faults import ConfigError, Fault, join_path
+from extauthz.config.plain_yaml import Loader, UncommonError, read_plain
 
 # A configuration of 100,000 users has 3 MB; what is larger is not one.
 LARGEST_FILE_BYTES: Final = 64 * 1024 * 1024
-
-# libyaml reads ten times as fast; the wheels of PyYAML have it.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
@@ -36,24 +36,53 @@ class Document:
         """
         self.source = source
         self.repeated: tuple[Fault, ...] = ()
-        self._root: yaml.Node | None = None
-        loader = None
+        self._text: Final = text
+        # By the identity of a mapping's node: what stands in it, by its keys.
+        self._entries: Final[dict[int, dict[Any, tuple[yaml.Node, yaml.Node]]]] = {}
+        self.data = _json(text)
+        if self.data is None:
+            with suppress(UncommonError, yaml.YAMLError, RecursionError, ValueError):
+                self.data = read_plain(text)
+        if self.data is None:
+            self._read_in_full()
+
+    def _read_in_full(self) -> None:
+        """Read what is of no common kind, and tell what is wrong with it."""
+        loader = Loader(self._text)
         try:
-            self.data = _json(text)
-            loader = _Loader(text)
-            self._root = loader.get_single_node()
-            if self._root is None:
-                raise ConfigError(source, [Fault("", "the file is empty: a minimal one has `gateways`")])
-            self.repeated = tuple(_repeated_keys(self._root))
-            if self.data is None:
-                self.data = loader.construct_document(self._root)
+            root = loader.get_single_node()
+            if root is None:
+                raise ConfigError(self.source, [Fault("", "the file is empty: a minimal one has `gateways`")])
+            self.repeated = tuple(_repeated_keys(root))
+            self.data = loader.construct_document(root)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            # Of a JSON file only the lines are lost: JSON writes some characters in a way that YAML does not know.
-            if self.data is None:
-                raise ConfigError(source, [_yaml_fault(error)]) from error
+            raise ConfigError(self.source, [_yaml_fault(error)]) from error
         finally:
-            if loader is not None:
-                loader.dispose()
+            loader.dispose()
+
+    @cached_property
+    def _root(self) -> yaml.Node | None:
+        """The nodes of the file, with their places: made when a line is asked for, because they are large.
+
+        Of a JSON file the lines may be lost: JSON writes some characters in a way that YAML does not know.
+        """
+        loader = Loader(self._text)
+        try:
+            root: yaml.Node | None = loader.get_single_node()
+        except (yaml.YAMLError, RecursionError, ValueError):
+            return None
+        finally:
+            loader.dispose()
+        return root
+
+    def _entry(self, node: yaml.MappingNode, name: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+        entries = self._entries.get(id(node))
+        if entries is None:
+            # Of a key that stands twice, the first.
+            entries = self._entries[id(node)] = {
+                key.value: (key, value) for key, value in reversed(node.value) if isinstance(key, yaml.ScalarNode)
+            }
+        return entries.get(name)
 
     def line(self, path: Sequence[str | int]) -> int | None:
         """Return the line of the value at `path`, or of the deepest part of it that is there."""
@@ -61,12 +90,10 @@ class Document:
         for part in path:
             line = node.start_mark.line + 1 if node is not None and node.start_mark is not None else line
             if isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
-                    if key.value == part:
-                        node, line = value, key.start_mark.line + 1
-                        break
-                else:
+                entry = self._entry(node, part)
+                if entry is None:
                     return line
+                node, line = entry[1], entry[0].start_mark.line + 1
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
                 line = node.start_mark.line + 1

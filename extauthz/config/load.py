@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from extauthz.config.checks import cross_check
 from extauthz.config.document import LARGEST_FILE_BYTES, Document
 from extauthz.config.faults import ConfigError, Fault, join_path
+from extauthz.config.garbage import collected_later
 from extauthz.config.pasted import without_pasted_keys
 from extauthz.config.schema import Model, Settings
 from extauthz.core import reasons
@@ -63,6 +64,7 @@ def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, *
     return loads(text, source=str(file), folder=file.parent, overrides=overrides, pasted=pasted)
 
 
+@collected_later()
 def loads(
     text: str,
     *,
