@@ -11,12 +11,17 @@ EVERYONE = "service.callers_everyone"
 NETWORK = "service.callers_wide_range"
 SHADOW = "service.shadow_mode"
 BY_HOST = "service.gateways_by_host"
+UNLIMITED = "service.refusals_unlimited"
 
 REACHABLE = {"grpc": "0.0.0.0:9191"}
 ALL = {"addresses": ["0.0.0.0/0"]}
 ONE = {"addresses": ["10.1.0.4"]}
 TLS = {"certificate": "tls/c.pem", "privateKey": "tls/k.pem"}
 MUTUAL = {**TLS, "clientCa": "tls/ca.pem"}
+
+
+# What is said of a file without it is a case of its own.
+LIMITED = {"limits": {"refusals": {}}}
 
 
 def with_callers(**callers: Any) -> dict[str, Any]:
@@ -114,6 +119,20 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
         {SHADOW, "gateway.shadow_mode"},
     ),
     ("hosts of one", {}, {"g": hardened(hosts=["a.example", "*.a.example"]), "h": HARDENED}, set()),
+    ("denials not limited, on loopback", {"limits": {}}, {}, set()),
+    ("denials not limited", {"listen": REACHABLE, "callers": ONE, "limits": {}}, {}, {UNLIMITED}),
+    (
+        "denials not limited, over HTTP",
+        {"listen": {"http": "0.0.0.0:9192"}, "callers": ONE, "limits": {"refusals": None}},
+        {},
+        {UNLIMITED},
+    ),
+    (
+        "denials of users limited",
+        {"listen": REACHABLE, "callers": ONE, "limits": {"refusals": {"perPeer": None}}},
+        {},
+        set(),
+    ),
     ("hosts of two", {}, {"g": hardened(hosts=["a.example"]), "h": hardened(hosts=["*.b.example"])}, {BY_HOST}),
 ]
 
@@ -122,7 +141,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
     ("sections", "gateways", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_configuration_in_ids_out(sections: dict[str, Any], gateways: dict[str, Any], expected: set[str]) -> None:
-    assert set(ids(found(gateways or {"g": HARDENED}, **sections))) == {AUTH, *expected}
+    assert set(ids(found(gateways or {"g": HARDENED}, **{**LIMITED, **sections}))) == {AUTH, *expected}
 
 
 SEVERITIES = {
@@ -131,13 +150,14 @@ SEVERITIES = {
     "service.stamp_disabled": "critical",
     SHADOW: "warn",
     BY_HOST: "warn",
+    UNLIMITED: "info",
 }
 
 
 def test_severities_are_those_of_the_rules_and_no_gateway_is_blamed() -> None:
     told = {}
     for _, sections, gateways, _ in CASES:
-        for finding in found(gateways or {"g": HARDENED}, **sections):
+        for finding in found(gateways or {"g": HARDENED}, **{**LIMITED, **sections}):
             assert (finding.gateway is None) == finding.id.startswith("service.")
             if finding.gateway is None:
                 told[finding.id] = finding.severity.value
@@ -161,6 +181,12 @@ def test_severities_are_those_of_the_rules_and_no_gateway_is_blamed() -> None:
         ),
         ({"stamp": {"enabled": False}}, "service.stamp_disabled", ["stamp.enabled is false"], "stamp.enabled to true"),
         ({"mode": "shadow"}, SHADOW, ["mode is shadow, for g"], "enforce"),
+        (
+            {"listen": {"http": "0.0.0.0:9192", **REACHABLE}, "callers": ONE},
+            UNLIMITED,
+            ["listen.grpc is 0.0.0.0:9191, listen.http is 0.0.0.0:9192", "limits.refusals is not set"],
+            "limits.refusals",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

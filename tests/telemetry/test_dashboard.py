@@ -91,7 +91,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     binary = require_program("prometheus")
     directory = tmp_path_factory.mktemp("prometheus")
     named = gateway(trustedProxies=[*GATEWAY["trustedProxies"], "dns:traefik.internal"])
-    config = configuration({"g": named, "trial": gateway(mode="shadow")})
+    config = configuration({"g": named, "trial": gateway(mode="shadow")}, limits={"refusals": {}})
     config["gateways"]["shut"] = {}
     with (
         name_server({"traefik.internal": ["10.0.0.9"]}) as names,

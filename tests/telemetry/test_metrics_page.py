@@ -8,6 +8,7 @@ import yaml
 
 from cases.build import GATEWAY, policy_of, request_of
 from extauthz.core.decide import decide
+from extauthz.core.decision import Deny
 from extauthz.metrics import DOORS, METRICS
 from extauthz.telemetry import otel
 from extauthz.telemetry.otel_metrics import DEFAULT_INTERVAL_MS, INTERVAL_VARIABLE
@@ -50,7 +51,10 @@ def test_attributes_of_a_span_are_told() -> None:
     found: set[str] = set()
     for peer in ("10.0.0.7", "10.0.0.8"):
         request = request_of(peer=peer, host="gateway.example.com")
-        found |= attributes_of(Record(1, "d", "grpc", "v", policy, request, decide(policy, request), 1, 1)).keys()
+        decision = decide(policy, request)
+        if isinstance(decision, Deny):
+            decision = decision._replace(retry_after=1)
+        found |= attributes_of(Record(1, "d", "grpc", "v", policy, request, decision, 1, 1)).keys()
     assert {row[0] for row in rows(OTEL_PAGE, "Attribute")} == {f"`{name}`" for name in found}
     assert f"named `{SPAN_NAME}`" in OTEL_PAGE
 
