@@ -34,8 +34,10 @@ def delegated(gateway: GatewayView) -> Iterator[str]:
     lists = ((proxies, "trustedProxies"), (gateway.principals, "trustedPrincipals"))
     told = [entries[0] if len(entries) == 1 else f"{len(entries)} {key}" for entries, key in lists if entries]
     who = (" with " if gateway.require_all else " or ").join(told) or "nobody yet"
-    header = f"the header {quoted(gateway.user_header)}" if gateway.user_header else "no header yet"
-    yield f"{gateway.place}.auth.mode is trusted-proxy: {who} may say who the user is, in {header}"
+    said = [f"in the header {quoted(gateway.user_header)}"] if gateway.user_header else []
+    said += ["by a signed assertion"] if gateway.assertion is not None else []
+    how = " and ".join(said) or "in no header yet"
+    yield f"{gateway.place}.auth.mode is trusted-proxy: {who} may say who the user is, {how}"
 
 
 def no_proxies(gateway: GatewayView) -> Iterator[str]:
@@ -46,7 +48,7 @@ def no_proxies(gateway: GatewayView) -> Iterator[str]:
 
 def no_user_header(gateway: GatewayView) -> Iterator[str]:
     """`userHeader` is missing or nothing but white space."""
-    if gateway.delegated and not gateway.user_header:
+    if gateway.delegated and not gateway.user_header and gateway.assertion is None:
         yield f"{gateway.rules}.userHeader is not set, or blank: every request is denied"
 
 
@@ -127,14 +129,14 @@ def _wrong_with_user(user: str, gateway: GatewayView) -> str:
 
 def no_required_headers(gateway: GatewayView) -> Iterator[str]:
     """`requiredHeaders` is empty."""
-    if gateway.delegated and not gateway.required_headers:
+    if gateway.delegated and not gateway.required_headers and gateway.assertion is None:
         yield f"{gateway.rules}.requiredHeaders is empty"
 
 
 def required_headers_prove_nothing(gateway: GatewayView) -> Iterator[str]:
     """Whatever is required is always there."""
     names = [fold(trim(name)) for name in gateway.required_headers]
-    if gateway.delegated and names and all(name in ALWAYS_THERE for name in names):
+    if gateway.delegated and gateway.assertion is None and names and all(name in ALWAYS_THERE for name in names):
         for position, name in enumerate(names):
             yield f"{gateway.rules}.requiredHeaders[{position}] is {name}, which {ALWAYS_THERE[name]} always send"
 

@@ -5,6 +5,7 @@ Ids are public and never change. Those of OpenClaw's own audit are kept, with th
 
 from typing import Final
 
+from extauthz.audit import assertion_checks as assertions
 from extauthz.audit import gateway_checks as gateways
 from extauthz.audit import name_checks as names
 from extauthz.audit import principal_checks as principals
@@ -192,6 +193,37 @@ GATEWAY_CHECKS: Final[tuple[Check[GatewayView], ...]] = (
         look=principals.rest_on_the_proxy,
     ),
     Check(
+        id="gateway.trusted_proxy_assertion_unverified",
+        severity=WARN,
+        title="What the proxy signs is not verified",
+        do=(
+            "Set assertion to this preset, with your audience: that a header is there proves nothing, and who has the "
+            "proxy's address can write it; its signature proves who wrote it."
+        ),
+        look=assertions.unverified,
+    ),
+    Check(
+        id="gateway.trusted_proxy_assertion_long_lived",
+        severity=WARN,
+        title="A signed assertion is believed for long",
+        do=(
+            f"Let assertion.maxAge be {assertions.LONGEST_MAX_AGE} at most, and assertion.keysKept "
+            f"{assertions.LONGEST_KEYS_KEPT}: so long a stolen token opens the gateway, and a withdrawn key counts "
+            "while no other can be fetched."
+        ),
+        look=assertions.long_lived,
+    ),
+    Check(
+        id="gateway.trusted_proxy_assertion_chosen_claim",
+        severity=WARN,
+        title="The user may be able to choose the claim",
+        do=(
+            "Set assertion.userClaim to a claim that the identity provider gives: email where it verifies it, or sub. "
+            "Who may change this one can be anybody on the list."
+        ),
+        look=assertions.chosen_by_users,
+    ),
+    Check(
         id="gateway.trusted_proxies_name_searched",
         severity=WARN,
         title="A search list completes the name of a trusted proxy",
@@ -351,6 +383,16 @@ SERVICE_CHECKS: Final[tuple[Check[ServiceView], ...]] = (
             "that it routes by the same Host."
         ),
         look=service.chosen_by_host,
+    ),
+    Check(
+        id="service.assertion_opens_several",
+        severity=INFO,
+        title="A token of one gateway opens another",
+        do=(
+            "Give each gateway an audience of its own where the proxy can: who sees one gateway's requests could else "
+            "carry their tokens to another."
+        ),
+        look=assertions.opens_several,
     ),
     Check(
         id="service.refusals_unlimited",

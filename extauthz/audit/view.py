@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from extauthz.audit.ranges import Entry
 from extauthz.config.peer_names import is_name
-from extauthz.config.schema import GatewayModel
+from extauthz.config.schema import AssertionModel, GatewayModel
 from extauthz.core.address import parse_entry
 from extauthz.core.rulesets import RULESETS
 from extauthz.core.text import trim
@@ -76,6 +76,7 @@ class GatewayView:
         allowed_origins: Trimmed.
         host_origin_fallback: `controlUi.dangerouslyAllowHostHeaderOriginFallback`.
         shadow: This gateway's own mode is shadow.
+        assertion: `auth.trustedProxy.assertion`; None where there is none.
         openclaw: What only an openclaw.json says; None for a gateway of ours.
     """
 
@@ -97,6 +98,7 @@ class GatewayView:
     searched: bool = True
     principals: tuple[str, ...] = ()
     require_all: bool = False
+    assertion: AssertionModel | None = None
     openclaw: OpenClawFacts | None = None
 
     @property
@@ -134,6 +136,7 @@ def view_of(name: str, gateway: GatewayModel, *, searched: bool = True) -> Gatew
         allowed_origins=tuple(map(trim, gateway.control_ui.allowed_origins)),
         host_origin_fallback=gateway.control_ui.dangerously_allow_host_header_origin_fallback,
         shadow=gateway.mode == "shadow",
+        assertion=rules.assertion if rules else None,
         principals=tuple(gateway.trusted_principals),
         require_all=gateway.require == "all",
     )

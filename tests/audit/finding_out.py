@@ -10,12 +10,12 @@ from extauthz.audit import Finding, audit
 NOW = 1_795_305_600.0
 
 # A gateway about which there is nothing to say but that it delegates authentication.
-HARDENED: dict[str, Any] = gateway({"requiredHeaders": ["x-pomerium-jwt-assertion"]})
+HARDENED: dict[str, Any] = gateway({"requiredHeaders": ["x-auth-request-user"]})
 
 
 def hardened(trusted_proxy: Mapping[str, Any] | None = None, **keys: Any) -> dict[str, Any]:
     """Return the hardened gateway with other keys, and other keys in its `auth.trustedProxy`."""
-    return gateway({"requiredHeaders": ["x-pomerium-jwt-assertion"], **(trusted_proxy or {})}, **keys)
+    return gateway({"requiredHeaders": ["x-auth-request-user"], **(trusted_proxy or {})}, **keys)
 
 
 def found(gateways: Mapping[str, Any], **sections: Any) -> list[Finding]:

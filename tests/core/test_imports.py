@@ -34,7 +34,7 @@ LAYERS: dict[str, set[str]] = {
     "peers": {"core", "config", "logs"},
     "openclaw": set(),
     "migrate": {"core", "config", "printable", "proxies", "openclaw"},
-    "audit": {"core", "config", "stamp", "openclaw"},
+    "audit": {"assertion", "core", "config", "stamp", "openclaw"},
     "probe": {"proxies", "gateway"},
     "logs": {"printable"},
     "notify": {"logs"},
