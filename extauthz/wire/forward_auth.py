@@ -10,15 +10,18 @@ count as they do over gRPC. X-Forwarded-For stays as it came: its last entry is 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from extauthz.core.policy import Policy
 from extauthz.core.reasons import TOO_MANY_REFUSALS
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import trim
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
+from extauthz.wire.http_names import names_of
+from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
 
 DOORS: Final = b"/forward-auth"
 
@@ -31,9 +34,6 @@ _TAKEN_BY_ALL: Final = 403
 # The targets that are remembered, up to a length: but for Envoy's, a proxy asks at few, again and again.
 REMEMBERED_TARGETS: Final = 1024
 LONGEST_REMEMBERED_TARGET_BYTES: Final = 256
-# The sets of header names that are remembered, up to a length: browsers and programs send few different ones.
-REMEMBERED_SHAPES: Final = 512
-LONGEST_REMEMBERED_NAMES_BYTES: Final = 4096
 
 # No gateway has this id: a path that is no door's selects none, and the host does not come into it.
 _NO_GATEWAY: Final = ""
@@ -106,7 +106,7 @@ class Dialect:
         peer: Who is at the other end of the connection that the proxy received: the right-most entry of this header.
         exact: The proxy sends copies of a header one by one, as they came.
         too_many: What it is answered where there were too many denials: 403 where it takes 429 for an error.
-        says: All of these headers.
+        says: The four of them.
         own: Those of them that the proxy writes for this door alone, and Host, which is the door's where the
             original host stands elsewhere. The rules do not see them.
         once: Those that the proxy sets, so that they come once.
@@ -119,14 +119,14 @@ class Dialect:
     exact: bool
     too_many: int = TOO_MANY_REFUSALS.status
 
-    says: tuple[str, ...] = field(init=False)
+    says: tuple[str | None, ...] = field(init=False)
     own: tuple[str, ...] = field(init=False)
     once: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         asked = tuple(name for name in (self.method, self.uri) if name is not None)
         peer = (self.peer,) if self.peer == ENVOY_PEER_HEADER else ()
-        object.__setattr__(self, "says", (*asked, self.host, self.peer))
+        object.__setattr__(self, "says", (self.method, self.uri, self.host, self.peer))
         object.__setattr__(self, "own", (*asked, *peer, "host"))
         object.__setattr__(self, "once", (*asked, *peer, self.host))
 
@@ -165,9 +165,20 @@ def is_door(target: bytes) -> bool:
 
 def dialect_of(target: bytes) -> str | None:
     """Return the dialect that a request target names, None where it names none that there is."""
+    return _remembered_dialect(target) if len(target) <= LONGEST_REMEMBERED_TARGET_BYTES else _dialect(target)
+
+
+def _dialect(target: bytes) -> str | None:
     named = target.split(b"/", 3)[2:3]
     dialect = named[0].decode("latin-1") if named else ""
     return dialect if dialect in DIALECTS else None
+
+
+_remembered_dialect: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_dialect)
+
+
+def _door_of(target: bytes) -> _Door | None:
+    return _remembered_door(target) if len(target) <= LONGEST_REMEMBERED_TARGET_BYTES else _door(target)
 
 
 def _door(target: bytes) -> _Door | None:
@@ -191,121 +202,82 @@ def _door(target: bytes) -> _Door | None:
 _remembered_door: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_door)
 
 
-class _Shape:
-    """What the names of a request's headers come to at one door: the same for every request that has these names.
-
-    Attributes:
-        readable: The names are names.
-        fault: Why a request with these names cannot be read; "" if it can.
-        all: Those that came, folded, each once.
-        copies: Where each of `all` stands among those that came; None where each came once.
-        names: Those of them that the rules see.
-        repeated: Those of `names` that came more than once.
-        size: The bytes of `names`.
-    """
-
-    __slots__ = ("all", "copies", "fault", "names", "readable", "repeated", "size")
-
-    def __init__(self, dialect: Dialect, raw_names: Sequence[bytes]) -> None:
-        places: dict[str, list[int]] = {}
-        for place, name in enumerate(raw_names):
-            places.setdefault(name.decode("latin-1").lower(), []).append(place)
-        self.readable: Final = all(map(bytes.isascii, raw_names))
-        # The proxy sets these headers: a second one is the client's, and nothing says which.
-        twice = [f"{name} came more than once" for name in dialect.once if len(places.get(name, ())) > 1]
-        self.fault: Final = "a header's name is no ASCII" if not self.readable else twice[0] if twice else ""
-        self.all: Final = tuple(places)
-        self.copies: Final = tuple(places.values()) if len(places) < len(raw_names) else None
-        self.names: Final = tuple(name for name in places if name not in dialect.own)
-        self.repeated: Final = frozenset(name for name in self.names if len(places[name]) > 1)
-        self.size: Final = sum(map(len, self.names))
-
-    def values(self, raw_values: Sequence[bytes]) -> dict[str, bytes]:
-        """Return each header's value, copies joined."""
-        if self.copies is None:
-            return dict(zip(self.all, raw_values, strict=True))
-        return {
-            name: b",".join([raw_values[place] for place in places])
-            for name, places in zip(self.all, self.copies, strict=True)
-        }
-
-
-def _shape(dialect: Dialect, raw_names: tuple[bytes, ...]) -> _Shape:
-    """Return the shape of these names; kept for the next request with the same, in the same order."""
-    key = (dialect, raw_names)
-    found = _shapes.get(key)
-    if found is None:
-        found = _Shape(dialect, raw_names)
-        if sum(map(len, raw_names)) <= LONGEST_REMEMBERED_NAMES_BYTES:
-            if len(_shapes) >= REMEMBERED_SHAPES:
-                _shapes.clear()
-            _shapes[key] = found
-    return found
-
-
-_shapes: Final[dict[tuple[Dialect, tuple[bytes, ...]], _Shape]] = {}
-# The dialects and names that are remembered, for whoever looks.
-remembered_shapes: Final = _shapes.keys
-
-
 def decode(message: HttpMessage, caller: Caller) -> Request:
     """Read what a proxy asks at its door. Whatever cannot be read is a request that says so, and is denied."""
     method, target, pairs, _ = message
-    door = _remembered_door(target) if len(target) <= LONGEST_REMEMBERED_TARGET_BYTES else _door(target)
+    door = _door_of(target)
     if door is None:
         return Request(caller, _NO_GATEWAY, "", method, "", "", None, "the path is no door's")
     dialect, gateway, rest = door
     raw_names, raw_values = zip(*pairs, strict=True) if len(pairs) else ((), ())
-    shape = _shape(dialect, raw_names)
-    if not shape.readable:
-        return Request(caller, gateway, "", "", "", "", None, shape.fault)
-    values = shape.values(raw_values)
-    said = _said(dialect, values)
+    names = names_of(dialect, raw_names)
+    if not names.readable:
+        return Request(caller, gateway, "", "", "", "", None, names.fault)
+    values = names.values(raw_values)
+    said_method, said_uri, said_host, said_peer = [values.get(name, b"") if name else b"" for name in dialect.says]
     for name in dialect.own:
         values.pop(name, None)
     headers = Headers(
-        shape.names,
+        names.names,
         values.get,
         exact=dialect.exact,
-        size=shape.size + sum(map(len, values.values())),
-        repeated=shape.repeated,
+        size=names.size + sum(map(len, values.values())),
+        repeated=names.repeated,
     )
-    if shape.fault:
-        return Request(caller, gateway, "", "", "", "", headers, shape.fault)
+    if names.fault:
+        return Request(caller, gateway, "", "", "", "", headers, names.fault)
     source = host = path = fault = reading = ""
     try:
         reading = dialect.peer
-        source = trim(said.peer.decode().rpartition(",")[2])
+        source = trim(said_peer.decode().rpartition(",")[2])
         # Nothing is put in the place of what is missing: a stamp bound to it verifies for no request.
         if dialect.method is not None:
             method, reading = "", dialect.method
-            method = said.method.decode()
+            method = said_method.decode()
         reading = dialect.uri or "the path"
-        path = (rest if dialect.uri is None else said.uri).decode()
+        path = (rest if dialect.uri is None else said_uri).decode()
         reading = dialect.host
-        host = said.host.decode()
+        host = said_host.decode()
     except UnicodeDecodeError:
         fault = f"{reading} is no UTF-8"
     return Request(caller, gateway, source, method, host, path, headers, fault)
 
 
-class _Said(NamedTuple):
-    """What a proxy says of the original request, unread; b"" for what it does not say."""
+def question(message: HttpMessage, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
+    """Return what tells this request from others before anything of it is read; None if it is to be read anew.
 
-    method: bytes
-    uri: bytes
-    host: bytes
-    peer: bytes
-
-
-def _said(dialect: Dialect, values: Mapping[str, bytes]) -> _Said:
-    get = values.get
-    return _Said(
-        get(dialect.method, b"") if dialect.method is not None else b"",
-        get(dialect.uri, b"") if dialect.uri is not None else b"",
-        get(dialect.host, b""),
-        get(dialect.peer, b""),
-    )
+    Args:
+        message: What came.
+        caller: Who asks.
+        policy: The policy in force, which says what is read.
+        shapes: What was seen under it.
+    """
+    asking, target, pairs, _ = message
+    door = _door_of(target)
+    gateway = policy.select(door.gateway, "") if door is not None else None
+    if door is None or gateway is None or not pairs:
+        return None
+    dialect = door.dialect
+    raw_names, raw_values = zip(*pairs, strict=True)
+    own = names_of(dialect, raw_names)
+    # In a request no longer than a header may be, no header is too long.
+    size = own.size + sum(map(len, raw_values))
+    if own.fault or own.copies is not None or size > min(LONGEST_MESSAGE_BYTES, policy.longest_header_bytes):
+        return None
+    shape = shapes.of(gateway, own.names)
+    if shape is None:
+        return None
+    values = (*raw_values, b"")  # at -1 stands what did not come
+    method, uri, host, peer = [values[place] for place in own.said]
+    try:
+        path = (door.rest if dialect.uri is None else uri).decode()
+    except UnicodeDecodeError:
+        return None
+    if len(path) > LONGEST_PATH_CHARACTERS:
+        return None
+    places = own.places
+    read = [values[places[position]] for position in shape.at]
+    return Asked((shape, dialect, caller, asking if dialect.method is None else method, host, peer, *read), shape, path)
 
 
 def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> HttpAnswer:
@@ -324,6 +296,16 @@ def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> Http
         status = DIALECTS[dialect].too_many if dialect is not None else _TAKEN_BY_ALL
     own = decision_id.encode()
     return HttpAnswer(status, own.join(fields), own.join(body))
+
+
+def lines_of(answer: Answer) -> tuple[bytes, ...]:
+    """Write the answer to an allow: its header lines around each place where the decision's id stands."""
+    return (_kept_parts(answer) if answer.kept else _build_parts(answer)).fields
+
+
+def passed(lines: tuple[bytes, ...], decision_id: str) -> HttpAnswer:
+    """Return the response to an allow, the lines of which are written."""
+    return HttpAnswer(200, decision_id.encode().join(lines), b"")
 
 
 class _Parts(NamedTuple):

@@ -11,8 +11,8 @@ from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.core.address import Address
 from extauthz.core.request import Caller
-from extauthz.wire import forward_auth
-from extauthz.wire.forward_auth import DIALECTS, REMEMBERED_SHAPES, HttpMessage, decode, is_door
+from extauthz.wire.forward_auth import DIALECTS, HttpMessage, decode, is_door
+from extauthz.wire.http_names import REMEMBERED_NAME_SETS, remembered_names
 from forward_auth.opening import USER, gateway
 
 LOOPBACK = Caller(Address(4, 0x7F000001, "", loopback=True))
@@ -20,7 +20,7 @@ AUTHORIZER = Authorizer(make_snapshot(loads(json.dumps({"gateways": {"openclaw":
 
 _names = st.sampled_from(
     [
-        *(name.encode() for dialect in DIALECTS.values() for name in dialect.says),
+        *(name.encode() for dialect in DIALECTS.values() for name in dialect.says if name),
         b"x-forwarded-user",
         b"x_forwarded_user",
         b"x-authz-user",
@@ -124,9 +124,9 @@ def test_no_value_is_taken_for_another_names_whatever_was_asked_before(headers: 
 
 def test_names_that_a_client_makes_up_fill_no_memory() -> None:
     target = b"/forward-auth/traefik/openclaw"
-    for number in range(2 * REMEMBERED_SHAPES):
+    for number in range(2 * REMEMBERED_NAME_SETS):
         decode(HttpMessage("GET", target, [(b"x-%d" % number, b"1")]), LOOPBACK)
         decode(HttpMessage("GET", target, [(b"x-%d-" % number + b"a" * 10_000, b"1")]), LOOPBACK)
-    kept = forward_auth.remembered_shapes()
-    assert 0 < len(kept) <= REMEMBERED_SHAPES
+    kept = remembered_names()
+    assert 0 < len(kept) <= REMEMBERED_NAME_SETS
     assert all(sum(map(len, names)) < 10_000 for _, names in kept)
