@@ -5,8 +5,8 @@ Doors call this and nothing below it. It never raises and never lets anything th
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from time import perf_counter_ns
+from dataclasses import dataclass, field
+from time import perf_counter_ns, time
 from typing import Final, NamedTuple, Protocol
 
 from extauthz.core import reasons
@@ -15,9 +15,12 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.logs import get_logger
+from extauthz.recall import Recall, Recalled
 from extauthz.refusals import RefusalLimiter
+from extauthz.stamp.signer import Issued
+from extauthz.telemetry.record import Told
 from extauthz.wire import envoy, forward_auth
-from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id
+from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id, stamp_gap, with_stamp
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
 _log: Final = get_logger(__name__)
@@ -39,17 +42,24 @@ class Trace(NamedTuple):
     state: str
 
 
-# The same, told of the call's trace too.
+# What writes an answer as the bytes around each place where the decision's id stands.
+Parts = tuple[bytes, ...]
+Write = Callable[[Answer], Parts]
+
+# The same as CheckFunction, told of the call's trace too.
 TracedCheckFunction = Callable[[bytes, Caller, Trace | None], bytes]
 
 
 class Stamper(Protocol):
     """Signs what an allow says."""
 
-    def stamp(  # noqa: PLR0913 - the claims of a stamp, by name
-        self, *, gateway: str, user: str, peer: str, method: str, host: str, path: str
-    ) -> str:
+    def issue(  # noqa: PLR0913, PLR0917 - the claims of a stamp
+        self, gateway: str, user: str, peer: str, method: str, host: str, path: str
+    ) -> Issued:
         """Return the signed stamp for one allowed request."""
+
+    def is_good(self, issued: Issued, now: float) -> bool:
+        """Tell whether a stamp may be handed out again at this time (Unix seconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,7 @@ class Snapshot:
         stamper: What signs; None where stamping is off.
         refusals: What tells too many denials as such; None where they are not limited.
         version: Which configuration this was made of, for logs.
+        recall: What was allowed under this policy.
     """
 
     policy: Policy
@@ -69,6 +80,7 @@ class Snapshot:
     stamper: Stamper | None = None
     refusals: RefusalLimiter | None = None
     version: str = ""
+    recall: Recall = field(init=False, default_factory=Recall)  # never another snapshot's, whatever this was made of
 
 
 class Onlooker(Protocol):
@@ -85,6 +97,7 @@ class Onlooker(Protocol):
         decision_ns: int,
         door_ns: int,
         trace: Trace | None,
+        again: Told | None,
         /,
     ) -> None:
         """Take note of one decision."""
@@ -97,9 +110,18 @@ class Authorizer:
         snapshot: What is in force. Read once a request, so that none mixes two.
     """
 
-    def __init__(self, snapshot: Snapshot, onlooker: Onlooker | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, onlooker: Onlooker | None = None, *, recalls: bool = True) -> None:
+        """Begin with what is in force.
+
+        Args:
+            snapshot: What is in force.
+            onlooker: Who is told.
+            recalls: Whether an allow that is asked for again is told by what was read of the first question. Not where
+                the onlooker reads headers that the rules do not.
+        """
         self.snapshot = snapshot
         self._onlooker: Final = onlooker
+        self._recalls: Final = recalls
 
     def check(self, message: bytes, caller: Caller, trace: Trace | None = None) -> bytes:
         """Answer a CheckRequest with a CheckResponse, both as bytes. Never raises."""
@@ -107,29 +129,43 @@ class Authorizer:
         decision_id = new_decision_id()
         snapshot = self.snapshot
         request = _UNREAD
+        decision: Decision
+        told: Told | None = None
         try:
-            try:
-                request = envoy.decode(message, caller)
-            except envoy.UnreadableError:
-                request = _unreadable(caller)
-                read = perf_counter_ns()
-                decision: Decision = refuse_unreadable(snapshot.policy, caller)
+            recall = snapshot.recall
+            asked = envoy.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
+            read = perf_counter_ns()
+            known = recall.get(asked) if asked is not None else None
+            if known is not None and asked is not None:
+                request, decision, told = known.asked_for(asked.path), known.decision, known.told
             else:
+                try:
+                    request = envoy.decode(message, caller)
+                except envoy.UnreadableError:
+                    request = _unreadable(caller)
                 read = perf_counter_ns()
-                decision = decide(snapshot.policy, request)
-            if snapshot.refusals is not None and isinstance(decision, Deny):
-                decision = snapshot.refusals.weigh(request, decision)
-            built = build_answer(snapshot, request, decision)
+                if request.fault is UNREADABLE:
+                    decision = refuse_unreadable(snapshot.policy, caller)
+                else:
+                    decision = decide(snapshot.policy, request)
+            if isinstance(decision, Allow):
+                if known is None:
+                    known = snapshot.recall.keep(asked, decision, request)
+                parts = _parts(snapshot, known, request, envoy.parts_of)
+            else:
+                if snapshot.refusals is not None and isinstance(decision, Deny):
+                    decision = snapshot.refusals.weigh(request, decision)
+                parts = envoy.parts_of(snapshot.answers.build(decision, None, request.headers))
             decided = perf_counter_ns()
-            response = envoy.encode(built, decision_id)
+            response = decision_id.encode().join(parts)
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
             _log_unforeseen(decision_id)
             read = decided = began
-            decision = _UNFORESEEN
+            decision, told = _UNFORESEEN, None
             response = envoy.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
             taken = perf_counter_ns() - began
-            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, taken, trace)
+            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, taken, trace, told)
         return response
 
     def forward(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
@@ -139,23 +175,40 @@ class Authorizer:
         snapshot = self.snapshot
         dialect = forward_auth.dialect_of(message.target)
         request = _UNREAD
+        decision: Decision
+        told: Told | None = None
         try:
-            request = forward_auth.decode(message, caller)
+            recall = snapshot.recall
+            asked = forward_auth.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
             read = perf_counter_ns()
-            decision = decide(snapshot.policy, request)
-            if snapshot.refusals is not None and isinstance(decision, Deny):
-                decision = snapshot.refusals.weigh(request, decision)
-            built = build_answer(snapshot, request, decision)
-            decided = perf_counter_ns()
-            response = forward_auth.encode(built, decision_id, dialect)
+            known = recall.get(asked) if asked is not None else None
+            if known is not None and asked is not None:
+                request, decision, told = known.asked_for(asked.path), known.decision, known.told
+            else:
+                request = forward_auth.decode(message, caller)
+                read = perf_counter_ns()
+                decision = decide(snapshot.policy, request)
+            if isinstance(decision, Allow):
+                if known is None:
+                    known = recall.keep(asked, decision, request)
+                lines = _parts(snapshot, known, request, forward_auth.lines_of)
+                decided = perf_counter_ns()
+                response = forward_auth.passed(lines, decision_id)
+            else:
+                if snapshot.refusals is not None and isinstance(decision, Deny):
+                    decision = snapshot.refusals.weigh(request, decision)
+                built = snapshot.answers.build(decision, None, request.headers)
+                decided = perf_counter_ns()
+                response = forward_auth.encode(built, decision_id, dialect)
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
             read = decided = began
-            decision = _UNFORESEEN
+            decision, told = _UNFORESEEN, None
             response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
+            taken = perf_counter_ns() - began
             door = dialect or UNNAMED_DOOR
-            self._tell(decision_id, door, snapshot, request, decision, decided - read, perf_counter_ns() - began)
+            self._tell(decision_id, door, snapshot, request, decision, decided - read, taken, None, told)
         return response
 
     def refuse(self, caller: Caller) -> HttpAnswer:
@@ -183,13 +236,23 @@ class Authorizer:
         decision_ns: int,
         door_ns: int,
         trace: Trace | None = None,
+        told: Told | None = None,
     ) -> None:
         onlooker = self._onlooker
         if onlooker is None:
             return
         try:
             onlooker.decided(
-                decision_id, door, snapshot.version, snapshot.policy, request, decision, decision_ns, door_ns, trace
+                decision_id,
+                door,
+                snapshot.version,
+                snapshot.policy,
+                request,
+                decision,
+                decision_ns,
+                door_ns,
+                trace,
+                told,
             )
         except Exception:  # noqa: BLE001 - the answer is made, and whoever looks on does not change it
             _log_unforeseen(decision_id)
@@ -218,6 +281,34 @@ def _unreadable(caller: Caller) -> Request:
     return Request(caller, None, "", "", "", "", None, UNREADABLE)
 
 
+def _parts(snapshot: Snapshot, known: Recalled, request: Request, write: Write) -> Parts:
+    """Return the written answer of an allow, around the places of the decision's id.
+
+    Raises:
+        AnswerError: A value of the answer cannot be sent.
+    """
+    stamper = snapshot.stamper
+    if known.answer is not None:
+        issued, parts = known.answer
+        if stamper is None or (issued is not None and stamper.is_good(issued, time())):
+            return parts
+    decision = known.decision
+    if stamper is None:
+        parts = write(snapshot.answers.build(decision))
+        known.answer = (None, parts)
+        return parts
+    issued = stamper.issue(
+        decision.gateway.id, decision.user, str(decision.peer), request.method, request.host, request.path
+    )
+    if issued.any_path and issued.until > issued.since:
+        parts = write(snapshot.answers.build(decision, issued.text))
+        known.answer = (issued, parts)
+        return parts
+    # A stamp for this request alone: all around it is the same in every answer to this user.
+    around = snapshot.answers.build(decision, stamp_gap(len(issued.text)))
+    return with_stamp(write(around), issued.text)
+
+
 def build_answer(snapshot: Snapshot, request: Request, decision: Decision) -> Answer:
     """Sign what a decision allows, and build the answer; what every door does between its two translations.
 
@@ -226,12 +317,7 @@ def build_answer(snapshot: Snapshot, request: Request, decision: Decision) -> An
     """
     stamp = None
     if isinstance(decision, Allow) and snapshot.stamper is not None:
-        stamp = snapshot.stamper.stamp(
-            gateway=decision.gateway.id,
-            user=decision.user,
-            peer=str(decision.peer),
-            method=request.method,
-            host=request.host,
-            path=request.path,
-        )
+        stamp = snapshot.stamper.issue(
+            decision.gateway.id, decision.user, str(decision.peer), request.method, request.host, request.path
+        ).text
     return snapshot.answers.build(decision, stamp, request.headers)

@@ -3,8 +3,8 @@
 Two requests of the same shape and with equal values are equal to every rule. Nothing is decoded, joined or judged.
 """
 
-from collections.abc import Collection, Hashable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Hashable
+from typing import Final, NamedTuple, TypeVar
 
 from extauthz.core.policy import Gateway
 from extauthz.core.steps import WEIGHED
@@ -17,6 +17,8 @@ LONGEST_NAMES_CHARACTERS: Final = 4096
 # What is longer is read anew each time.
 LONGEST_MESSAGE_BYTES: Final = 16_384
 LONGEST_PATH_CHARACTERS: Final = 1024
+
+N = TypeVar("N", str, bytes)
 
 # What tells one request from those that the rules cannot tell from it.
 Question = tuple[Hashable, ...]
@@ -62,25 +64,33 @@ class Shapes:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Gateway, Collection[str]], Shape | None] = {}
+        self._known: dict[tuple[Gateway, Collection[str | bytes]], Shape | None] = {}
 
-    def of(self, gateway: Gateway, names: Collection[str]) -> Shape | None:
-        """Return the shape of names as they arrived, in a collection that can be hashed.
+    def of(
+        self, gateway: Gateway, names: Collection[N], read: Callable[[Collection[N]], tuple[str, ...] | None] = tuple
+    ) -> Shape | None:
+        """Return the shape of names as they arrived.
 
         None where a request is to be read anew each time: there are copies, or a name is none as names compare, or
         time may change what is decided about an equal request.
+
+        Args:
+            gateway: Whose rules read them.
+            names: The names, in a collection that can be hashed and tells one wire form from another.
+            read: Reads them; None if they are not to be read.
         """
         key = (gateway, names)
         try:
             return self._known[key]
         except KeyError:
-            ordered = tuple(names)
             # What is long is not kept, and so has no shape.
-            if sum(map(len, ordered)) > LONGEST_NAMES_CHARACTERS:
+            if sum(map(len, names)) > LONGEST_NAMES_CHARACTERS:
                 return None
             if len(self._known) >= MOST_SHAPES:
                 self._known = {}
-            shape = self._known[key] = Shape(gateway, ordered) if _is_plain(gateway, ordered) else None
+            found = read(names)
+            shape = Shape(gateway, found) if found is not None and _is_plain(gateway, found) else None
+            self._known[key] = shape
             return shape
 
 

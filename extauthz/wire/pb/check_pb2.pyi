@@ -72,6 +72,66 @@ class AttributeContext(_message.Message):
     context_extensions: _containers.ScalarMap[str, str]
     def __init__(self, source: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., destination: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[AttributeContext.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class UnreadCheckRequest(_message.Message):
+    __slots__ = ("attributes",)
+    class HeaderMap(_message.Message):
+        __slots__ = ("headers",)
+        HEADERS_FIELD_NUMBER: _ClassVar[int]
+        headers: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, headers: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    class HttpRequest(_message.Message):
+        __slots__ = ("id", "method", "headers", "path", "host", "scheme", "protocol", "header_map")
+        class HeadersEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: bytes
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+        ID_FIELD_NUMBER: _ClassVar[int]
+        METHOD_FIELD_NUMBER: _ClassVar[int]
+        HEADERS_FIELD_NUMBER: _ClassVar[int]
+        PATH_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        SCHEME_FIELD_NUMBER: _ClassVar[int]
+        PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+        HEADER_MAP_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        method: str
+        headers: _containers.ScalarMap[str, bytes]
+        path: str
+        host: str
+        scheme: str
+        protocol: str
+        header_map: UnreadCheckRequest.HeaderMap
+        def __init__(self, id: _Optional[str] = ..., method: _Optional[str] = ..., headers: _Optional[_Mapping[str, bytes]] = ..., path: _Optional[str] = ..., host: _Optional[str] = ..., scheme: _Optional[str] = ..., protocol: _Optional[str] = ..., header_map: _Optional[_Union[UnreadCheckRequest.HeaderMap, _Mapping]] = ...) -> None: ...
+    class Request(_message.Message):
+        __slots__ = ("http",)
+        HTTP_FIELD_NUMBER: _ClassVar[int]
+        http: UnreadCheckRequest.HttpRequest
+        def __init__(self, http: _Optional[_Union[UnreadCheckRequest.HttpRequest, _Mapping]] = ...) -> None: ...
+    class Attributes(_message.Message):
+        __slots__ = ("source", "destination", "request", "context_extensions")
+        class ContextExtensionsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: str
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        DESTINATION_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_FIELD_NUMBER: _ClassVar[int]
+        CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
+        source: AttributeContext.Peer
+        destination: AttributeContext.Peer
+        request: UnreadCheckRequest.Request
+        context_extensions: _containers.ScalarMap[str, str]
+        def __init__(self, source: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., destination: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[UnreadCheckRequest.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: UnreadCheckRequest.Attributes
+    def __init__(self, attributes: _Optional[_Union[UnreadCheckRequest.Attributes, _Mapping]] = ...) -> None: ...
+
 class Address(_message.Message):
     __slots__ = ("socket_address", "pipe")
     SOCKET_ADDRESS_FIELD_NUMBER: _ClassVar[int]
