@@ -1,6 +1,8 @@
 """Names at the terminal: `explain` asks what they stand for, everything else leaves the network alone."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,17 @@ def test_migration_to_a_name(tmp_path: Path) -> None:
     assert result.exit_code in {0, 1}, result.output
     (found,) = load(tmp_path / "out" / "extauthz.yaml").settings.gateways.values()
     assert found.trusted_proxies == [f"dns:{NAME}"]
+
+
+def test_nothing_of_dns_is_loaded_where_no_name_is_configured(tmp_path: Path) -> None:
+    # A service without names neither pays for the library nor has its code in reach.
+    path = tmp_path / "extauthz.yaml"
+    path.write_text(yaml.safe_dump({"gateways": {"g": gateway()}}), encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from extauthz.config.load import load;"
+        "from extauthz.service import Service;"
+        f"file = Path({str(path)!r}); Service(file, load(file), lambda: load(file)).telemetry.close();"
+        "print('dns' in sys.modules, 'extauthz.peers' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.split() == ["False", "True"]
