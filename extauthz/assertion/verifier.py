@@ -30,6 +30,7 @@ FORBIDDEN_MEMBERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64",
 _MAX_TIME: Final = 10**12  # Unix seconds, in 30,000 years
 # A read that was under way when the key was first asked for may have been too early for it.
 _PATIENT_LOOKS: Final = 3
+_UNITS: Final = (("days", 86_400), ("h", 3600), ("min", 60))
 _UNVERIFIED_EMAIL: Final = (False, "false")
 
 
@@ -90,7 +91,7 @@ class AssertionVerifier:
         left = verified.expires_at - self._clock()
         return (
             f"signed with key {show(verified.key_id)} of {show(verified.issuer)} for {show(verified.audience)}, "
-            f"expires in {left:.0f} s"
+            f"expires in {_lasting(left)}"
         )
 
     def _verify(self, text: str) -> Remembered | Refused:
@@ -158,13 +159,13 @@ class AssertionVerifier:
             return _invalid("its exp is missing, or no time")
         if begins is None and rules.claims_in_header:
             if ends > now + rules.max_age + rules.leeway:
-                return _invalid(f"it is good for {ends - now:.0f} s more; maxAge is {rules.max_age:.0f} s")
+                return _invalid(f"it is good for {_lasting(ends - now)} more; maxAge is {_lasting(rules.max_age)}")
             begins = now
         if not _is_time(begins) or not (said.not_before is None or _is_time(said.not_before)):
             return _invalid("its iat is missing, or it or nbf is no time")
         ahead = max(begins, said.not_before or 0) - now
         if ahead > rules.leeway:
-            return _invalid(f"it begins in {ahead:.0f} s: the clocks differ")
+            return _invalid(f"it begins in {_lasting(ahead)}: the clocks differ")
         until = min(ends, begins + rules.max_age) + rules.leeway
         return until if now < until else _expired(until - now)
 
@@ -220,4 +221,10 @@ def _invalid(detail: str) -> Refused:
 
 
 def _expired(left: float) -> Refused:
-    return Refused(Flaw.EXPIRED, f"its time was over {-left:.0f} s ago, leeway included")
+    return Refused(Flaw.EXPIRED, f"its time was over {_lasting(-left)} ago, leeway included")
+
+
+def _lasting(seconds: float) -> str:
+    """Return a time in its largest unit that has more than one in it, for people."""
+    left = max(seconds, 0.0)
+    return next((f"{left // size:.0f} {unit}" for unit, size in _UNITS if left >= 2 * size), f"{left:.0f} s")

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from assertion.issuer import Issuer
+from assertion.judge import jwks_file
 from cases.build import request_of
 from explaining.logged import log_line
 from extauthz.cli import main
@@ -41,7 +44,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     present["gateways"]["openclaw"]["auth"]["trustedProxy"]["allowUsers"].append("eve@example.com")
     (tmp_path / "new.yaml").write_text(yaml.safe_dump(present), encoding="utf-8")
     (tmp_path / "decisions.jsonl").write_bytes(b"".join(_decisions(tmp_path / "extauthz.yaml")))
+    _write_tokens(tmp_path)
     return tmp_path
+
+
+def _write_tokens(folder: Path) -> None:
+    issuer = Issuer()
+    jwks_file(folder, issuer).rename(folder / "pomerium-jwks.json")
+    for name, token in {
+        "nick": issuer.token(),
+        "forged": Issuer().token(),
+        # Between two and three hours ago, however long the tests take.
+        "expired": issuer.token(now=time.time() - 2.5 * 3600 - 300),
+        "other": issuer.token({"aud": "research.example.com"}),
+    }.items():
+        (folder / f"{name}.jwt").write_text(token, encoding="utf-8")
 
 
 def _decisions(config: Path) -> Iterator[bytes]:
@@ -58,8 +75,9 @@ def _decisions(config: Path) -> Iterator[bytes]:
 def printed(command: str) -> str:
     """Run a command of the page as a shell would, and return what it prints."""
     command, _, tail = command.partition(" | tail -")
-    # The one thing in the page that only a shell can write: a cookie of 20,000 characters.
-    argv = shlex.split(command.replace("$(printf %20000s x)", "x" * 20_000))
+    # What in the page only a shell can write: a cookie of 20,000 characters, and the content of a file.
+    command = command.replace("$(printf %20000s x)", "x" * 20_000)
+    argv = shlex.split(re.sub(r"\$\(cat (\S+)\)", lambda found: Path(found[1]).read_text(encoding="utf-8"), command))
     result = CliRunner().invoke(main, argv)
     assert result.exit_code in {0, 1}, result.output
     lines = result.stdout.splitlines()
