@@ -143,9 +143,8 @@ def _show_trusted(e: Evaluation) -> str:
     gateway = e.gateway
     if gateway.trusted_principals is None or e.peer is None or e.peer in gateway.trusted_proxies:
         return told
-    if not gateway.require_all and (e.request.principal or not gateway.trusted_proxies):
-        return f"{told}, which is not in trustedProxies: its principal decides"
-    return f"{told}, which is not in trustedProxies"
+    decides = ": its principal decides" if steps.TRUSTED.check(e) is None else ""
+    return f"{told}, which is not in trustedProxies{decides}"
 
 
 def _show_trusted_principal(e: Evaluation) -> str:

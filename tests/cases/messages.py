@@ -24,7 +24,7 @@ def check_request(
     method: str = "GET",
     host: str = "gateway.example.com",
     path: str = "/",
-    principal: bytes = b"",
+    principal: str | bytes = "",
 ) -> bytes:
     """Return the bytes of a CheckRequest about a request with these headers."""
     message = pb.CheckRequest()
@@ -32,7 +32,7 @@ def check_request(
     if peer is not None:
         attributes.source.address.socket_address.address = peer.encode(errors="surrogatepass")
         attributes.source.address.socket_address.port_value = SOURCE_PORT
-    attributes.source.principal = principal
+    attributes.source.principal = _bytes(principal)
     if gateway is not None:
         attributes.context_extensions["gateway"] = gateway
     http = attributes.request.http

@@ -26,7 +26,7 @@ function build(panel) {
         el("div", { class: "fields" },
           field("gateway", "Gateway", "openclaw", "The id that the proxy names; none: by host"),
           field("peer", "Peer", "10.0.0.7", "Who connected to the proxy"),
-          field("principal", "Principal", "spiffe://cluster.local/ns/ingress/sa/proxy", "Of its client certificate, where it has one"),
+          field("principal", "Principal", "proxy.example.com", "Of its client certificate, where it has one"),
           field("method", "Method", "GET", "If not GET"),
           field("host", "Host", "gateway.example.com", "As the client named it"),
           field("path", "Path", "/", "If not /"),
