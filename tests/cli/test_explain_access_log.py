@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from cases.build import gateway, text_of
 from extauthz.cli import main
-from extauthz.core.reasons import REASONS
+from extauthz.core.reasons import REASONS, TOO_MANY_REFUSALS
 from extauthz.proxies.envoy import Route
 from support.check_server import allow, check_server
 from support.clients import http1
@@ -209,6 +209,15 @@ def test_envoy_that_cannot_reach_extauthz_says_so(config: list[str], logs: Logs)
     assert "/readyz" in found["cure"]
     # The flag alone is enough, where the details are another version's.
     assert explained(config, {**line, "details": "something new"})[0]["by"] == "Envoy, without extauthz"
+
+
+def test_too_many_refusals_are_told_as_that_where_the_line_has_no_reason(config: list[str], logs: Logs) -> None:
+    """Over HTTP Envoy's line has what the client was told."""
+    line = logs.lines["/http-not-listed"]
+    told = TOO_MANY_REFUSALS
+    (found,) = explained(config, {**line, "status": told.status, "authz": {**line["authz"], "reason": told.code}})
+    assert (found["by"], found["reason"], found["now"]) == ("extauthz", told.code, "untold")
+    assert (found["meaning"], found["cure"]) == (told.meaning, told.cure)
 
 
 def test_an_answer_that_envoy_may_not_apply_is_no_refusal_of_extauthz(config: list[str], logs: Logs) -> None:

@@ -189,6 +189,14 @@ def test_who_limits_the_rate_is_not_taken_for_one_that_refuses() -> None:
     assert found.status == 0
 
 
+def test_refused_too_often_by_extauthz_is_refused() -> None:
+    said = says("429 Too Many Requests").replace(b"\r\n", b"\r\nx-authz-reason: too_many_refusals\r\n", 1)
+    with serving(lambda connection, _: connection.sendall(said)) as port:
+        found = probe(f"http://127.0.0.1:{port}/", signed_in=False)
+    assert found.ids("passed") >= {"no_identity"}
+    assert "no_identity" not in found.ids("not_tested")
+
+
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     outcome = first(lambda connection, _: connection.sendall(says("401 Unauthorized")))

@@ -1,6 +1,7 @@
 """Whose a denial is: attacks on the count itself. Nobody is kept out, and nobody's denials are counted for another."""
 
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -243,3 +244,18 @@ def test_no_limit_turns_an_allow_into_a_denial_or_a_denial_into_an_allow(ruleset
             assert found.response.ok_response.headers_to_remove == wanted.response.ok_response.headers_to_remove
         else:
             assert found.status in {wanted.status, TOO_MANY}
+
+
+def test_threads_that_ask_at_once_get_no_more_than_the_limit_together() -> None:
+    limited, per_thread, threads = Limited(refusals=limits(5, 50)), 200, 8
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.extend(limited.ask_often(per_thread, EVE))
+
+    running = [Thread(target=ask) for _ in range(threads)]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+    assert (statuses.count(403), statuses.count(TOO_MANY)) == (50, per_thread * threads - 50)
