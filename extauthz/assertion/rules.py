@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_TOKEN_BYTES: Final = 12 * 1024
-"""The longest token that is read at all; a real one has one or two thousand bytes, with 200 groups some ten thousand."""
+"""The longest token that is read at all; a real one has one or two thousand bytes, with 200 groups ten thousand."""
 
 MAX_KID_CHARACTERS: Final = 256
 """The longest `kid` that is looked for."""
