@@ -11,6 +11,7 @@ from extauthz.cli.options import UnusableConfigError, UnusableError, config_opti
 from extauthz.cli.proxy_config import load_noting, made, note, output_options, write
 
 if TYPE_CHECKING:
+    from extauthz.config.schema import Settings as FileSettings
     from extauthz.proxies.in_pod import Fitted
 
 
@@ -87,6 +88,7 @@ def command(config_file: Path, directory: Path | None, output: Path | None, forc
                     algorithm=settings.stamp.algorithm,
                     tls=settings.tls is not None,
                     client_ca=settings.tls is not None and settings.tls.client_ca is not None,
+                    name_servers=_name_servers(settings),
                 )
             )
         )
@@ -116,3 +118,12 @@ def _fitted(config_file: Path, callers: tuple[str, ...], *, ipv6: bool) -> Fitte
         raise UnusableConfigError(str(error)) from error
     except ValueError as error:
         raise click.UsageError(f"{config_file}: {error}") from error
+
+
+def _name_servers(settings: FileSettings) -> tuple[tuple[str, int], ...] | None:
+    """Return who a pod asks for names; None where the file has none."""
+    from extauthz.config.peer_names import names_in, parse_server  # noqa: PLC0415 - help must be quick
+
+    if not any(names_in(gateway.trusted_proxies) for gateway in settings.gateways.values()):
+        return None
+    return tuple(map(parse_server, settings.dns.servers))

@@ -83,6 +83,8 @@ class Settings:
     """Whether the file has TLS at the gRPC door."""
     client_ca: bool = False
     """Whether it also asks for client certificates."""
+    name_servers: tuple[tuple[str, int], ...] | None = None
+    """Who is asked for the names in `trustedProxies`; () is the cluster's DNS, None that there are no names."""
 
     def __post_init__(self) -> None:
         """Check every value; see the class."""
@@ -140,6 +142,7 @@ def _view(settings: Settings) -> dict[str, object]:
         "ca_wanted": _Text("" if settings.client_ca else ", if you have one,"),
         "proxies": [_pods(text, "proxies") for text in settings.proxies],
         "monitoring": [_pods(text, "monitoring") for text in settings.monitoring],
+        "name_servers": None if settings.name_servers is None else [_server(*one) for one in settings.name_servers],
         "replicas": fewest,
         "most_replicas": int(values.within(settings.most_replicas, fewest, 10_000, "most_replicas")),
         "pre_stop": PRE_STOP_SECONDS,
@@ -147,6 +150,10 @@ def _view(settings: Settings) -> dict[str, object]:
         "grace": PRE_STOP_SECONDS + drain + MARGIN_SECONDS,
         "spread": _SPREAD,
     }
+
+
+def _server(host: str, port: int) -> dict[str, object]:
+    return {"range": forward_auth.front(host), "port": int(values.within(port, 1, 65_535, "name_servers"))}
 
 
 def _written(value: object) -> str:
