@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from functools import lru_cache
 from typing import Final
 
 from extauthz.assertion.rules import Rules
@@ -153,6 +154,12 @@ def _assertion(gateway: GatewayModel, loaded: Loaded, verifiers: Verifiers) -> A
     )
 
 
+@lru_cache(1)
+def _folded(*names: str) -> tuple[str, ...]:
+    """Return the names as they are compared: the same for every gateway of a file."""
+    return tuple(fold(trim(name)) for name in names)
+
+
 def _gateway(  # noqa: PLR0913, PLR0917 - one gateway, from everything that it is made of
     name: str,
     gateway: GatewayModel,
@@ -191,7 +198,5 @@ def _gateway(  # noqa: PLR0913, PLR0917 - one gateway, from everything that it i
         any_origin=any(trim(origin) == "*" for origin in origins),
         allowed_origins=frozenset(parse_configured_origin(origin) for origin in origins if trim(origin) != "*"),
         host_origin_fallback=gateway.control_ui.dangerously_allow_host_header_origin_fallback,
-        output_headers=tuple(
-            fold(trim(header)) for header in (headers.user, headers.gateway, headers.decision, headers.stamp)
-        ),
+        output_headers=_folded(headers.user, headers.gateway, headers.decision, headers.stamp),
     )

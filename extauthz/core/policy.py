@@ -6,6 +6,7 @@ in these constructors and not while a request waits.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from extauthz.core.address import Address, AddressSet
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A service's callers are few and come again: what was found out about this many of them is remembered.
 REMEMBERED_CALLERS: Final = 1024
+# Of thousands of gateways most have the same headers: what becomes of them is worked out once, and shared.
+REMEMBERED_NAMES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +78,7 @@ class Required:
     missing: Reason
 
     @classmethod
+    @lru_cache(REMEMBERED_NAMES)
     def configured(cls, entry: str) -> "Required":
         """Make one from the text of the configuration."""
         return cls(
@@ -153,13 +157,13 @@ class Gateway:
     protected_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        protected = frozenset(name for name in (*self.output_headers, self.user_header) if name)
+        protected, canonically = _protected(self.output_headers, self.user_header)
         reads = dict.fromkeys(name for step in self.ruleset.steps for name in step.reads(self))
         object.__setattr__(self, "reads", tuple(reads))
         object.__setattr__(self, "asked", tuple(step for step in self.ruleset.whole if not step.settled(self)))
         object.__setattr__(self, "protected", protected)
-        object.__setattr__(self, "protected_canonical", frozenset(canonical(name) for name in protected))
-        object.__setattr__(self, "protected_plain", protected == self.protected_canonical)
+        object.__setattr__(self, "protected_canonical", canonically)
+        object.__setattr__(self, "protected_plain", protected == canonically)
 
     def trusts(self, peer: Address, principal: str) -> bool:
         """Tell whether a connection is the trusted proxy's: by its address, by its principal, or by both.
@@ -185,6 +189,13 @@ class Gateway:
     def aliases(self, names: Iterable[str]) -> list[str]:
         """Return those of the folded names that are aliases: to some servers a protected one, without being it."""
         return [name for name in names if canonical(name) in self.protected_canonical and name not in self.protected]
+
+
+@lru_cache(REMEMBERED_NAMES)
+def _protected(output_headers: tuple[str, ...], user_header: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names that no client may set, and their canonical forms."""
+    protected = frozenset(name for name in (*output_headers, user_header) if name)
+    return protected, frozenset(map(canonical, protected))
 
 
 # RFC 1035, section 2.3.4: no name is longer, so no longer one is looked up label by label.
