@@ -27,6 +27,7 @@ TABLE = [
     ("trusted_proxy_missing_header_", "xxx"),
     ("trusted_proxy_user_missing", "xxx"),
     ("trusted_proxy_user_ambiguous", "xxx"),
+    ("trusted_proxy_assertion_missing", "xxx"),
     ("trusted_proxy_user_not_allowed", "xxx"),
     ("proxy_attribution_required", "--x"),
     ("trusted_proxy_origin_not_allowed", "x-x"),
