@@ -171,12 +171,12 @@ class _Application:
 
     async def _answer(self, message: HttpMessage) -> HttpAnswer:
         path, _, query = message.target.partition(b"?")
-        method, headers = message.method, [(name.lower(), value) for name, value in message.headers]
+        method, headers = message.method, message.headers
         refused = self._guard.refuse_host(headers)
         if refused is not None:
             return refused
         if path.startswith(DATA):
-            return await self._data(path.removeprefix(DATA).decode("latin-1"), query, message._replace(headers=headers))
+            return await self._data(path.removeprefix(DATA).decode("latin-1"), query, message)
         if path not in _PLAIN and path not in self._pages.files:
             return answer(404, {"error": "not_found", "do": "there is /livez, /readyz, /metrics and /console"})
         if method not in _READING:

@@ -112,7 +112,7 @@ class _Application:
         if jwks is None:
             return _told(404, "stamps_are_off")
         headers = [(name.encode(), value.encode()) for name, value in jwks.headers()]
-        wanted = b",".join(value for name, value in message.headers if name.lower() == b"if-none-match")
+        wanted = b",".join(value for name, value in message.headers if name == b"if-none-match")
         if jwks.not_modified(wanted.decode("latin-1")):
             return HttpAnswer.of(304, headers, b"")
         return HttpAnswer.of(200, [*headers, (b"content-length", b"%d" % len(jwks.body))], jwks.body)

@@ -41,12 +41,12 @@ class BodyConnection(Connection):
         """Hand the request on, unless its body is awaited."""
         super().on_headers_complete()
         message = self._waiting[-1]
-        if message is None or message.method != "POST" or not _is_awaited(message.headers):
+        if message is None or message.method != "POST" or not _is_awaited(headers := message.headers):
             return
         self._taken = self._waiting.pop()
         self._whole, self._over = True, False  # until it is here
         self._body_clock = self._loop.call_later(BODY_SECONDS, self.abort)
-        if not self._waiting and any(name.lower() == b"expect" for name, _ in message.headers):
+        if not self._waiting and any(name == b"expect" for name, _ in headers):
             self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -72,7 +72,7 @@ class BodyConnection(Connection):
 
 def _is_awaited(headers: "RawHeaders") -> bool:
     """Tell whether a body is to be read: exactly one Content-Length within the limit, nothing else."""
-    if any(name.lower() == b"transfer-encoding" for name, _ in headers):
+    if any(name == b"transfer-encoding" for name, _ in headers):
         return False
-    found = [value for name, value in headers if name.lower() == b"content-length"]
+    found = [value for name, value in headers if name == b"content-length"]
     return len(found) == 1 and found[0].isdigit() and 0 < int(found[0]) <= BODY_BYTES

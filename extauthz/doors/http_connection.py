@@ -88,7 +88,8 @@ class Connection(asyncio.Protocol):
         # The request that is being read.
         self._in_head = False  # from its first byte to the end of its headers
         self._target = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._piece = 0  # bytes that were received last, at once
         self._before = 0  # bytes that were received at once with its first, and may be its own
         self._received = 0  # bytes since then
@@ -182,7 +183,8 @@ class Connection(asyncio.Protocol):
             raise _RefusedError
         self._in_head = True
         self._target = b""
-        self._fields = []
+        self._names = []
+        self._values = []
 
     def on_url(self, url: bytes) -> None:
         """Take the target, or a part of it."""
@@ -190,16 +192,17 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        fields = self._fields
-        fields.append((name, value))
-        if len(fields) > self._most_lines:
+        names = self._names
+        names.append(name)
+        self._values.append(value)
+        if len(names) > self._most_lines:
             raise _RefusedError
 
     def on_headers_complete(self) -> None:
         """Hand the request on; whatever its framing announces behind the headers, nothing of it is read."""
-        target, fields, parser = self._target, self._fields, self._parser
-        if self._before + self._received > self._limits.head_bytes:
-            size = len(target) + sum(len(name) + len(value) for name, value in fields)
+        target, parser, size = self._target, self._parser, self._before + self._received
+        if size > self._limits.head_bytes:
+            size = len(target) + sum(map(len, self._names)) + sum(map(len, self._values))
             if size > self._limits.head_bytes:
                 raise _RefusedError
         if not target.startswith(b"/"):
@@ -211,7 +214,7 @@ class Connection(asyncio.Protocol):
         # HTTP/1.0 is closed whatever it asks for, and a stranger gets one answer: the places are few.
         kept = parser.should_keep_alive() and parser.get_http_version() == "1.1" and not self._stranger
         self._over = not kept
-        self._waiting.append(HttpMessage(parser.get_method().decode(), target, fields))
+        self._waiting.append(HttpMessage(parser.get_method().decode(), target, self._names, self._values, size))
 
     def on_chunk_header(self) -> None:
         """Read no body."""

@@ -10,9 +10,10 @@ count as they do over gRPC. X-Forwarded-For stays as it came: its last entry is 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from extauthz.core.policy import Policy
@@ -21,7 +22,7 @@ from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import trim
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.http_names import names_of
-from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
+from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shape, Shapes
 
 DOORS: Final = b"/forward-auth"
 
@@ -47,14 +48,29 @@ class HttpMessage(NamedTuple):
     Attributes:
         method: The method of the request to the door itself.
         target: The raw request target, with its query.
-        headers: Names and values without the white space around them.
+        names: The headers' names, in the order in which they came.
+        values: Their values, without the white space around them.
+        size: All of these together cannot have more bytes than this.
         body: Where a server reads bodies, what was announced and came; no door does.
     """
 
     method: str
     target: bytes
-    headers: RawHeaders
+    names: Sequence[bytes]
+    values: Sequence[bytes]
+    size: int
     body: bytes = b""
+
+    @classmethod
+    def of(cls, method: str, target: bytes, headers: RawHeaders) -> "HttpMessage":
+        """Make a message of header names and values."""
+        names, values = [name for name, _ in headers], [value for _, value in headers]
+        return cls(method, target, names, values, len(target) + sum(map(len, names)) + sum(map(len, values)))
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The names, in lower case, and values."""
+        return [(name.lower(), value) for name, value in zip(self.names, self.values, strict=True)]
 
 
 class HttpAnswer(NamedTuple):
@@ -100,6 +116,7 @@ class Dialect:
     """Where one proxy says what it was asked. Each name is a header's; `None` is the request to the door itself.
 
     Attributes:
+        name: The proxy, as the door's path names it.
         method: The original method.
         uri: The original path and query; None: what stands in the target after the gateway.
         host: The original host.
@@ -112,6 +129,7 @@ class Dialect:
         once: Those that the proxy sets, so that they come once.
     """
 
+    name: str
     method: str | None
     uri: str | None
     host: str
@@ -133,13 +151,24 @@ class Dialect:
 
 DIALECTS: Final = {
     "traefik": Dialect(
-        method="x-forwarded-method", uri="x-forwarded-uri", host="x-forwarded-host", peer="x-forwarded-for", exact=True
+        name="traefik",
+        method="x-forwarded-method",
+        uri="x-forwarded-uri",
+        host="x-forwarded-host",
+        peer="x-forwarded-for",
+        exact=True,
     ),
     "caddy": Dialect(
-        method="x-forwarded-method", uri="x-forwarded-uri", host="x-forwarded-host", peer="x-forwarded-for", exact=True
+        name="caddy",
+        method="x-forwarded-method",
+        uri="x-forwarded-uri",
+        host="x-forwarded-host",
+        peer="x-forwarded-for",
+        exact=True,
     ),
     # auth_request makes a 500 of all but 2xx, 401 and 403.
     "nginx": Dialect(
+        name="nginx",
         method="x-original-method",
         uri="x-original-uri",
         host="host",
@@ -148,7 +177,7 @@ DIALECTS: Final = {
         too_many=_TAKEN_BY_ALL,
     ),
     # Envoy joins copies before it asks over HTTP unless encode_raw_headers is set, and nothing here tells which.
-    "envoy": Dialect(method=None, uri=None, host="host", peer=ENVOY_PEER_HEADER, exact=False),
+    "envoy": Dialect(name="envoy", method=None, uri=None, host="host", peer=ENVOY_PEER_HEADER, exact=False),
 }
 
 
@@ -204,13 +233,12 @@ _remembered_door: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_door)
 
 def decode(message: HttpMessage, caller: Caller) -> Request:
     """Read what a proxy asks at its door. Whatever cannot be read is a request that says so, and is denied."""
-    method, target, pairs, _ = message
+    method, target, raw_names, raw_values, size, _ = message
     door = _door_of(target)
     if door is None:
         return Request(caller, _NO_GATEWAY, "", method, "", "", None, "the path is no door's")
     dialect, gateway, rest = door
-    raw_names, raw_values = zip(*pairs, strict=True) if len(pairs) else ((), ())
-    names = names_of(dialect, raw_names)
+    names = names_of(dialect, tuple(raw_names))
     if not names.readable:
         return Request(caller, gateway, "", "", "", "", None, names.fault)
     values = names.values(raw_values)
@@ -221,7 +249,7 @@ def decode(message: HttpMessage, caller: Caller) -> Request:
         names.names,
         values.get,
         exact=dialect.exact,
-        size=names.size + sum(map(len, values.values())),
+        size=size,
         repeated=names.repeated,
     )
     if names.fault:
@@ -252,32 +280,53 @@ def question(message: HttpMessage, caller: Caller, policy: Policy, shapes: Shape
         policy: The policy in force, which says what is read.
         shapes: What was seen under it.
     """
-    asking, target, pairs, _ = message
+    asking, target, names, values, size, _ = message
     door = _door_of(target)
-    gateway = policy.select(door.gateway, "") if door is not None else None
-    if door is None or gateway is None or not pairs:
-        return None
-    dialect = door.dialect
-    raw_names, raw_values = zip(*pairs, strict=True)
-    own = names_of(dialect, raw_names)
     # In a request no longer than a header may be, no header is too long.
-    size = own.size + sum(map(len, raw_values))
-    if own.fault or own.copies is not None or size > min(LONGEST_MESSAGE_BYTES, policy.longest_header_bytes):
+    if door is None or size > LONGEST_MESSAGE_BYTES or size > policy.longest_header_bytes:
         return None
-    shape = shapes.of(gateway, own.names)
-    if shape is None:
+    dialect, gateway_id, rest = door
+    gateway = policy.select(gateway_id, "")
+    if gateway is None:
         return None
-    values = (*raw_values, b"")  # at -1 stands what did not come
-    method, uri, host, peer = [values[place] for place in own.said]
+    shape = shapes.of(gateway, (dialect.name.encode(), b"\n".join(names)), _read_names)
+    if shape is None or len(shape.names) != len(values):  # no server lets a name have an end of line
+        return None
+    pick = shape.pick
+    if pick is None:
+        pick = shape.pick = _pick(dialect, shape)
+    values = (*values, b"")  # stands for what did not come
     try:
-        path = (door.rest if dialect.uri is None else uri).decode()
+        path = (rest if dialect.uri is None else values[pick.uri]).decode()
     except UnicodeDecodeError:
         return None
     if len(path) > LONGEST_PATH_CHARACTERS:
         return None
-    places = own.places
-    read = [values[places[position]] for position in shape.at]
-    return Asked((shape, dialect, caller, asking if dialect.method is None else method, host, peer, *read), shape, path)
+    return Asked((shape, caller, asking if dialect.method is None else "", *pick.told(values)), shape, path)
+
+
+def _read_names(joined: Collection[bytes]) -> tuple[str, ...] | None:
+    """Return the names of `question`'s key, folded; None if one is none."""
+    _, names = joined
+    return tuple(names.decode().lower().split("\n")) if names.isascii() else None
+
+
+class _Pick(NamedTuple):
+    """Where the values stand that tell one request of a shape from another.
+
+    Attributes:
+        told: Takes all that the rules, the stamp or the log read, but for the path.
+        uri: Where the path is.
+    """
+
+    told: Callable[[Sequence[bytes]], tuple[bytes, ...]]
+    uri: int
+
+
+def _pick(dialect: Dialect, shape: Shape) -> _Pick:
+    places = {name: place for place, name in enumerate(shape.names)}
+    said = [places.get(name, -1) for name in (dialect.method, dialect.host, dialect.peer) if name is not None]
+    return _Pick(itemgetter(*dict.fromkeys((*said, *shape.at))), places.get(dialect.uri or "", -1))
 
 
 def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> HttpAnswer:

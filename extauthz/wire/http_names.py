@@ -26,13 +26,10 @@ class HeaderNames:
         all: Those that came, folded, each once.
         copies: Where each of `all` stands among those that came; None where each came once.
         names: Those of them that the rules see.
-        places: Where each of `names` stands among those that came, first.
-        said: The same of what the dialect says; -1 where it did not come.
         repeated: Those of `names` that came more than once.
-        size: The bytes of `names`.
     """
 
-    __slots__ = ("all", "copies", "fault", "names", "places", "readable", "repeated", "said", "size")
+    __slots__ = ("all", "copies", "fault", "names", "readable", "repeated")
 
     def __init__(self, dialect: Dialect, raw_names: Sequence[bytes]) -> None:
         places: dict[str, list[int]] = {}
@@ -45,10 +42,7 @@ class HeaderNames:
         self.all: Final = tuple(places)
         self.copies: Final = tuple(places.values()) if len(places) < len(raw_names) else None
         self.names: Final = tuple(name for name in places if name not in dialect.own)
-        self.places: Final = tuple(places[name][0] for name in self.names)
-        self.said: Final = tuple(places[name][0] if name in places else -1 for name in dialect.says)
         self.repeated: Final = frozenset(name for name in self.names if len(places[name]) > 1)
-        self.size: Final = sum(map(len, self.names))
 
     def values(self, raw_values: Sequence[bytes]) -> dict[str, bytes]:
         """Return each header's value, copies joined."""

@@ -4,7 +4,7 @@ Two requests of the same shape and with equal values are equal to every rule. No
 """
 
 from collections.abc import Callable, Collection, Hashable
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from extauthz.core.policy import Gateway
 from extauthz.core.steps import WEIGHED
@@ -32,9 +32,10 @@ class Shape:
         names: All, as they arrived.
         read: Those whose value a rule or the log reads, in the order of `names`.
         at: Where these stand in `names`.
+        pick: What a wire form makes of it, once; None before that.
     """
 
-    __slots__ = ("at", "gateway", "names", "read")
+    __slots__ = ("at", "gateway", "names", "pick", "read")
 
     def __init__(self, gateway: Gateway, names: tuple[str, ...]) -> None:
         reads = {*gateway.reads, *WEIGHED}
@@ -42,6 +43,7 @@ class Shape:
         self.names: Final = names
         self.at: Final = tuple(position for position, name in enumerate(names) if name in reads)
         self.read: Final = tuple(names[position] for position in self.at)
+        self.pick: Any = None
 
 
 class Asked(NamedTuple):

@@ -52,7 +52,7 @@ def records(count: int, *more: tuple[bytes, bytes], policy: str = "10.0.0.7") ->
     authorizer = Authorizer(make_snapshot(loaded), onlooker)
     pairs = [(b"x-forwarded-user", USER.encode()), (b"x-forwarded-for", b"10.0.0.7"), *more]
     for _ in range(count):
-        authorizer.forward(HttpMessage("GET", b"/forward-auth/traefik/openclaw", pairs), LOOPBACK)
+        authorizer.forward(HttpMessage.of("GET", b"/forward-auth/traefik/openclaw", pairs), LOOPBACK)
     return onlooker.records
 
 

@@ -96,7 +96,7 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
     joined, raw = message(raw=False), message(raw=True)
     plain = authorizer(configuration(stamp=False), folder)
     reused = authorizer(configuration(), folder)
-    asked = HttpMessage(
+    asked = HttpMessage.of(
         "GET",
         b"/forward-auth/traefik/openclaw",
         [(name.encode(), value.encode()) for name, _, value in (line.partition(": ") for line in ASKED_BY_TRAEFIK)],

@@ -65,7 +65,7 @@ _targets = st.builds(
 def test_every_question_is_answered_and_only_the_trusted_peers_word_allows(
     target: bytes, headers: list[tuple[bytes, bytes]], method: str
 ) -> None:
-    answer = AUTHORIZER.forward(HttpMessage(method, target, headers), LOOPBACK)
+    answer = AUTHORIZER.forward(HttpMessage.of(method, target, headers), LOOPBACK)
     status, sent = answer.status, answer.headers
     assert status in {200, 401, 403}
     assert (b"cache-control", b"no-store") in sent
@@ -85,7 +85,7 @@ def test_every_question_is_answered_and_only_the_trusted_peers_word_allows(
 @bounded
 @given(path=st.binary(max_size=60).map(lambda path: b"/" + path))
 def test_no_client_path_changes_the_gateway_of_the_envoy_door(path: bytes) -> None:
-    request = decode(HttpMessage("GET", b"/forward-auth/envoy/openclaw" + path, []), LOOPBACK)
+    request = decode(HttpMessage.of("GET", b"/forward-auth/envoy/openclaw" + path, []), LOOPBACK)
     assert request.gateway == "openclaw"
     assert request.path.encode() == path or request.fault
 
@@ -94,7 +94,7 @@ def test_no_client_path_changes_the_gateway_of_the_envoy_door(path: bytes) -> No
 @given(query=st.binary(max_size=60))
 def test_no_query_changes_the_gateway_of_a_door(query: bytes) -> None:
     for dialect in DIALECTS:
-        request = decode(HttpMessage("GET", f"/forward-auth/{dialect}/openclaw?".encode() + query, []), LOOPBACK)
+        request = decode(HttpMessage.of("GET", f"/forward-auth/{dialect}/openclaw?".encode() + query, []), LOOPBACK)
         assert request.gateway == "openclaw"
 
 
@@ -111,7 +111,7 @@ def test_no_value_is_taken_for_another_names_whatever_was_asked_before(headers: 
     for name, value in headers:
         expected.setdefault(name.decode().lower(), []).append(value)
     for dialect, target in (("caddy", b"/forward-auth/caddy/openclaw"), ("nginx", b"/forward-auth/nginx/openclaw")):
-        request = decode(HttpMessage("GET", target, headers), LOOPBACK)
+        request = decode(HttpMessage.of("GET", target, headers), LOOPBACK)
         assert request.headers is not None
         seen = {name: values for name, values in expected.items() if name not in DIALECTS[dialect].own}
         assert list(request.headers.names) == list(seen)
@@ -125,8 +125,8 @@ def test_no_value_is_taken_for_another_names_whatever_was_asked_before(headers: 
 def test_names_that_a_client_makes_up_fill_no_memory() -> None:
     target = b"/forward-auth/traefik/openclaw"
     for number in range(2 * REMEMBERED_NAME_SETS):
-        decode(HttpMessage("GET", target, [(b"x-%d" % number, b"1")]), LOOPBACK)
-        decode(HttpMessage("GET", target, [(b"x-%d-" % number + b"a" * 10_000, b"1")]), LOOPBACK)
+        decode(HttpMessage.of("GET", target, [(b"x-%d" % number, b"1")]), LOOPBACK)
+        decode(HttpMessage.of("GET", target, [(b"x-%d-" % number + b"a" * 10_000, b"1")]), LOOPBACK)
     kept = remembered_names()
     assert 0 < len(kept) <= REMEMBERED_NAME_SETS
     assert all(sum(map(len, names)) < 10_000 for _, names in kept)

@@ -75,10 +75,10 @@ def test_what_cannot_be_read_inside_is_a_denial() -> None:
     authorizer = Authorizer(snapshot())
     target = b"/forward-auth/traefik/openclaw"
     for headers in ([(b"x-\xff", b"1")], [(b"x-forwarded-uri", b"/\xff")], [(b"x-forwarded-host", b"\xff")]):
-        answer = authorizer.forward(HttpMessage("GET", target, headers), LOOPBACK)
+        answer = authorizer.forward(HttpMessage.of("GET", target, headers), LOOPBACK)
         assert (answer.status, json.loads(answer.body)["error"]) == (403, "request_malformed")
     broken: Any = None
-    answer = authorizer.forward(HttpMessage("GET", target, broken), LOOPBACK)
+    answer = authorizer.forward(HttpMessage("GET", target, broken, broken, 0), LOOPBACK)
     assert (answer.status, json.loads(answer.body)["error"]) == (403, "internal_error")
 
 
@@ -96,7 +96,7 @@ def test_principals_are_told_to_be_unseen_at_the_http_doors() -> None:
     assert "refuse every caller" in told_of["callers.principals"]
     assert "refuse every caller of this gateway" in told_of["gateways.openclaw.callers.principals"]
     answer = Authorizer(make_snapshot(loaded)).forward(
-        HttpMessage("GET", b"/forward-auth/traefik/openclaw", []), LOOPBACK
+        HttpMessage.of("GET", b"/forward-auth/traefik/openclaw", []), LOOPBACK
     )
     assert json.loads(answer.body)["error"] == "caller_not_allowed"
 
@@ -249,7 +249,7 @@ def test_standard_library_client_is_content_with_every_answer(doors: Doors) -> N
 def test_denial_is_json_empty_or_without_reason_as_configured() -> None:
     def denied(**denial: Any) -> Response:
         answer = Authorizer(snapshot(denial=denial)).forward(
-            HttpMessage("GET", b"/forward-auth/nginx/openclaw", [(b"x-forwarded-for", b"10.0.0.7")]), LOOPBACK
+            HttpMessage.of("GET", b"/forward-auth/nginx/openclaw", [(b"x-forwarded-for", b"10.0.0.7")]), LOOPBACK
         )
         return Response(answer.status, tuple((n.decode(), v.decode()) for n, v in answer.headers), answer.body)
 

@@ -33,7 +33,7 @@ def denied(accept: bytes | None, required: str = "x-a", **denial: Any) -> HttpAn
     }
     headers = [(b"x-forwarded-for", b"10.0.0.7"), *([(b"accept", accept)] if accept is not None else [])]
     authorizer = Authorizer(make_snapshot(loads(json.dumps(config))))
-    return authorizer.forward(HttpMessage("GET", b"/forward-auth/traefik/openclaw", headers), LOOPBACK)
+    return authorizer.forward(HttpMessage.of("GET", b"/forward-auth/traefik/openclaw", headers), LOOPBACK)
 
 
 @pytest.mark.parametrize(

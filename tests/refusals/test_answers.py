@@ -101,7 +101,9 @@ def http(limited: Limited, dialect: str, target: str | None = None, caller: Call
     question = QUESTIONS[dialect]("g", Asked(EVE))
     headers = [("host", question.host), *((name.lower(), value) for name, value in question.pairs)]
     raw = [(name.encode(), value.encode()) for name, value in headers]
-    return limited.authorizer.forward(HttpMessage(question.method, (target or question.target).encode(), raw), caller)
+    return limited.authorizer.forward(
+        HttpMessage.of(question.method, (target or question.target).encode(), raw), caller
+    )
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

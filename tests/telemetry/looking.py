@@ -72,7 +72,7 @@ class Asking:
         question = QUESTIONS[dialect](gateway, asked)
         headers = [("host", question.host), *((name.lower(), value) for name, value in question.pairs)]
         raw = [(name.encode(), value.encode()) for name, value in headers]
-        return self.http(HttpMessage(question.method, question.target.encode(), raw))
+        return self.http(HttpMessage.of(question.method, question.target.encode(), raw))
 
     def told(self, record: Record) -> DecisionLine:
         """Return the line as a reader of the log gets it, having seen that it is one."""

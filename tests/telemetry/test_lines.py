@@ -157,8 +157,8 @@ def test_caller_that_may_not_ask_and_gateway_that_is_not_there() -> None:
 def test_no_door_is_no_door() -> None:
     asking = Asking({"g": gateway()})
     for target in (b"/forward-auth", b"/forward-auth/apache/g", b"/forward-auth/traefik"):
-        assert asking.told(asking.http(HttpMessage("GET", target, [])))["reason"] == "gateway_unknown"
-    assert asking.told(asking.http(HttpMessage("GET", b"/forward-auth/apache/g", [])))["door"] is None
+        assert asking.told(asking.http(HttpMessage.of("GET", target, [])))["reason"] == "gateway_unknown"
+    assert asking.told(asking.http(HttpMessage.of("GET", b"/forward-auth/apache/g", [])))["door"] is None
 
 
 MALFORMED = {
@@ -188,7 +188,7 @@ def test_log_says_what_could_not_be_read_and_quotes_no_value(message: bytes, fau
 
 def test_fault_at_an_http_door_is_told() -> None:
     asking = Asking({"g": gateway()})
-    twice = HttpMessage("GET", b"/forward-auth/nginx/g", [(b"host", b"h"), *([(b"x-original-uri", b"/")] * 2)])
+    twice = HttpMessage.of("GET", b"/forward-auth/nginx/g", [(b"host", b"h"), *([(b"x-original-uri", b"/")] * 2)])
     assert asking.told(asking.http(twice))["fault"] == "x-original-uri came more than once"
 
 

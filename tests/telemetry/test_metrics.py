@@ -64,7 +64,7 @@ def test_no_client_can_make_a_series(service: Service) -> None:
     ask(service, ALLOWED, UNTRUSTED, check_request(PAIRS, gateway="nobody"), check_request(()))
     ask(service, check_request([*PAIRS, ("X_Authz_User", "x")]), check_request([("x-forwarded-proto", "https")]))
     ask(service, ALLOWED, caller=STRANGER)
-    forward = HttpMessage("GET", b"/forward-auth/traefik/nobody", [])
+    forward = HttpMessage.of("GET", b"/forward-auth/traefik/nobody", [])
     service.authorizer.forward(forward, LOOPBACK)
     service.authorizer.forward(forward._replace(target=b"/forward-auth/nothing"), LOOPBACK)
     service.authorizer.forward(forward, STRANGER)
@@ -86,7 +86,7 @@ def test_no_client_can_make_a_series(service: Service) -> None:
         )
         for dialect in (f"d{number}", "traefik"):
             target = f"/forward-auth/{dialect}/g{number}?{number}".encode()
-            service.authorizer.forward(HttpMessage(f"M{number}", target, [(b"host", b"%d" % number)]), LOOPBACK)
+            service.authorizer.forward(HttpMessage.of(f"M{number}", target, [(b"host", b"%d" % number)]), LOOPBACK)
     made = [dict(labels) for name, labels in set(samples(service)) - before if name == "extauthz_decisions_total"]
     # Nothing is new but reasons of the one gateway that there is, and no other metric has anything new at all.
     assert {labels["gateway"] for labels in made} == {"g"}
@@ -104,7 +104,7 @@ def test_users_are_in_no_label(service: Service) -> None:
 
 def test_times_are_counted_by_door(service: Service) -> None:
     ask(service, *[ALLOWED] * 5)
-    service.authorizer.forward(HttpMessage("GET", b"/forward-auth/nginx/g", []), LOOPBACK)
+    service.authorizer.forward(HttpMessage.of("GET", b"/forward-auth/nginx/g", []), LOOPBACK)
     found = samples(service)
     for name in ("extauthz_decision_duration_seconds", "extauthz_door_duration_seconds"):
         for door, count in (("grpc", 5), ("nginx", 1)):
@@ -115,7 +115,7 @@ def test_times_are_counted_by_door(service: Service) -> None:
 
 def test_refused_callers_are_counted_by_door(service: Service) -> None:
     ask(service, ALLOWED, ALLOWED, caller=STRANGER)
-    service.authorizer.forward(HttpMessage("GET", b"/forward-auth/caddy/g", []), STRANGER)
+    service.authorizer.forward(HttpMessage.of("GET", b"/forward-auth/caddy/g", []), STRANGER)
     assert value(service, "extauthz_callers_refused_total", door="grpc") == 2
     assert value(service, "extauthz_callers_refused_total", door="caddy") == 1
 
@@ -190,7 +190,7 @@ def test_answers_found_written_are_told_apart_from_those_that_were_not(service: 
     ask(service, *[UNTRUSTED] * 4)
     assert found("grpc", "miss") == misses + 1
     assert found("grpc", "hit") == hits + 3
-    service.authorizer.forward(HttpMessage("GET", b"/forward-auth/caddy/g", []), LOOPBACK)
+    service.authorizer.forward(HttpMessage.of("GET", b"/forward-auth/caddy/g", []), LOOPBACK)
     assert found("http", "miss") == http + 1
 
 
