@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from extauthz.assertion.rules import Rules

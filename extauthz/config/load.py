@@ -1,6 +1,5 @@
 """From a file to checked settings: every fault in one error, what is incomplete or does little as notices."""
 
-import difflib
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,6 +213,8 @@ def _unknown_key(place: list[str | int]) -> str:
     key = str(place[-1])
     if place[-2:-1] == ["auth"] and key in _ONE_WAY_IN:
         return "is refused beside trusted-proxy: a second way in would not pass the proxy; remove it"
+    import difflib  # noqa: PLC0415 - for a fault alone
+
     close = difflib.get_close_matches(key, _keys_beside(place), 1)
     return f"unknown key; did you mean `{close[0]}`?" if close else "unknown key here: remove it"
 

@@ -5,19 +5,19 @@ Messages are neither parsed nor built here, so that another gRPC engine can serv
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from extauthz.authorizer import CheckFunction, TracedCheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, unlistenable
 from extauthz.doors.grpc_shared import HEALTH_SERVICES, METHOD, GrpcDoorSettings, parse_peer, trace_of
-from extauthz.wire.reflected import SERVICE, descriptor_pool
+from extauthz.wire.reflected import REFLECTION, SERVICE, descriptor_pool
 
 
 class GrpcDoor:
@@ -69,11 +69,12 @@ class GrpcDoor:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         self._health: Final = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflected = _Reflection(names, lambda context: admits(caller_of(context)))
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]  # as generated
-            reflected, self._server
+        reflected = _Reflection(lambda context: admits(caller_of(context)))
+        streams: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            reflected.answer, request_deserializer=reflected.read, response_serializer=_serialized
         )
+        methods = {"ServerReflectionInfo": streams}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(REFLECTION, methods),))
 
     def start(self) -> None:
         """Listen everywhere, or nowhere.
@@ -131,18 +132,35 @@ class GrpcDoor:
         return endpoint._replace(port=port)
 
 
-class _Reflection(reflection.ReflectionServicer):
-    """Reflection for those who may ask."""
+class _Reflection:
+    """Reflection for those who may ask. It is loaded when somebody does: most services are never asked."""
 
-    def __init__(self, names: Iterable[str], admits: Callable[[grpc.ServicerContext], bool]) -> None:
-        super().__init__(names, descriptor_pool())
+    def __init__(self, admits: Callable[[grpc.ServicerContext], bool]) -> None:
         self._admits: Final = admits
 
-    def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the service's
+    def answer(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         """Answer what is asked about the service, or refuse."""
         if not self._admits(context):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "caller_not_allowed")
-        yield from super().ServerReflectionInfo(request_iterator, context)
+        yield from self._servicer.ServerReflectionInfo(requests, context)
+
+    @staticmethod
+    def read(message: bytes) -> Any:
+        """Read a request."""
+        from grpc_reflection.v1alpha import reflection_pb2  # noqa: PLC0415
+
+        return reflection_pb2.ServerReflectionRequest.FromString(message)
+
+    @cached_property
+    def _servicer(self) -> Any:
+        from grpc_reflection.v1alpha import reflection  # noqa: PLC0415
+
+        return reflection.ReflectionServicer((SERVICE, health.SERVICE_NAME, REFLECTION), descriptor_pool())
+
+
+def _serialized(message: Any) -> bytes:
+    raw: bytes = message.SerializeToString()
+    return raw
 
 
 def _caller(context: grpc.ServicerContext) -> Caller:

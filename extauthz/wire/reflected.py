@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "envoy.service.auth.v3"
 SERVICE: Final = f"{PACKAGE}.Authorization"
+REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
 
 _OURS: Final = f".{check_pb2.DESCRIPTOR.package}."
 # Text to Envoy, bytes to us: a client that reads the schema is better served with text.
