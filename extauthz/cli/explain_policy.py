@@ -27,8 +27,9 @@ def verifying_policy(loaded: Loaded) -> Policy:
 
 
 def resolved_policy(loaded: Loaded) -> Policy:
-    """Compile a file's gateways with what its names stand for now; where nobody has a token to verify."""
+    """Compile a file's gateways with what its names stand for now, for logs: these tell what a token was worth."""
     from extauthz.config.compile import compile_policy  # noqa: PLC0415 - help must be quick
+    from extauthz.explaining.asserted import AsLogged  # noqa: PLC0415
     from extauthz.peers import resolve_once  # noqa: PLC0415
 
-    return compile_policy(loaded, peers=resolve_once(loaded, NAMES_SECONDS))
+    return compile_policy(loaded, verifiers=AsLogged, peers=resolve_once(loaded, NAMES_SECONDS))

@@ -16,6 +16,7 @@ from extauthz.core.policy import Gateway, Policy
 from extauthz.core.reasons import CALLER_NOT_ALLOWED, REQUEST_MALFORMED, Reason
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.steps import Evaluation, Step
+from extauthz.explaining.asserted import AsLogged, UntoldError, recall
 
 REDACTED: Final = "[redacted]"
 """What the decision log writes for a value that `decisionLog.redact` names."""
@@ -29,10 +30,6 @@ _ORIGIN: Final = "origin"
 
 class NoDecisionError(ValueError):
     """The line is none of a decision log; the text says what is wrong with it."""
-
-
-class UntoldError(Exception):
-    """The present file weighs what the log does not hold; the text says what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +159,7 @@ def decide_again(policy: Policy, logged: Logged, before: Policy | None = None) -
     gateway = _gateway(policy, logged, before)
     caller, rests = _caller_again(policy, gateway, logged, before)
     rests += _peer_again(gateway, logged, then)
+    as_then = gateway is not None and recall(gateway, logged, then)
     request = logged.request._replace(caller=caller)
 
     def observe(step: Step, e: Evaluation, reason: Reason | None) -> None:
@@ -175,10 +173,25 @@ def decide_again(policy: Policy, logged: Logged, before: Policy | None = None) -
             raise UntoldError("the present file weighs the principal, which is not logged")
         elif step is steps.REQUIRED and reason is None:
             rests.extend(_required(logged, e, then))
+        elif step is steps.ASSERTED:
+            rests.extend(_asserted(e, as_then=as_then))
         elif step in _WEIGH_VALUES:
             _see_values(logged, step, e)
 
     return Again(decide(policy, request, observe), tuple(rests))
+
+
+def _asserted(e: Evaluation, *, as_then: bool) -> list[str]:
+    """Return what is taken for granted of an assertion that came.
+
+    Raises:
+        UntoldError: Nothing is known of it.
+    """
+    if e.gateway.assertion is None or not hasattr(e, "verdict"):
+        return []
+    if not isinstance(e.gateway.assertion.verifier, AsLogged):
+        raise UntoldError("the present file verifies an assertion, whose value is not logged")
+    return ["the assertion was wanted then as now"] if as_then else []
 
 
 # The steps that compare a value; of a required header it is enough that it is there and not blank. Who is behind an

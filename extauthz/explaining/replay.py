@@ -11,11 +11,11 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from extauthz.core.decision import Allow, Decision, Shadowed
 from extauthz.core.policy import Policy
+from extauthz.explaining.asserted import UntoldError
 from extauthz.explaining.decision_log import (
     Again,
     Logged,
     NoDecisionError,
-    UntoldError,
     decide_again,
     read_decision,
 )

@@ -14,7 +14,8 @@ from cases.generated import Example, bounded, examples
 from explaining.logged import log_line
 from extauthz.config.compile import compile_policy
 from extauthz.core.decide import decide
-from extauthz.explaining.decision_log import UntoldError, decide_again, read_decision
+from extauthz.explaining.asserted import UntoldError
+from extauthz.explaining.decision_log import decide_again, read_decision
 from extauthz.explaining.lines import read_lines
 from extauthz.explaining.replay import replay
 

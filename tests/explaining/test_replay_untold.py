@@ -9,7 +9,8 @@ from cases.build import LOOPBACK, PAIRS, UNIX, gateway, load_gateways, request_o
 from explaining.logged import log_line
 from extauthz.config.compile import compile_policy
 from extauthz.core.request import Caller, Request
-from extauthz.explaining.decision_log import NoDecisionError, UntoldError, decide_again, read_decision
+from extauthz.explaining.asserted import UntoldError
+from extauthz.explaining.decision_log import NoDecisionError, decide_again, read_decision
 
 PLAIN = {"g": gateway()}
 # Of several gateways without hosts none is chosen by the host: who got to one was sent there by name.
