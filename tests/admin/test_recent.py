@@ -58,7 +58,7 @@ def records(count: int, *more: tuple[bytes, bytes], policy: str = "10.0.0.7") ->
 
 def recent(most: int = 1000) -> Recent:
     """Return an onlooker of this kind."""
-    return Recent(lambda: Counted({}, {}, {}, {}), lambda: ["cookie"], clock=Clock(), most=most)
+    return Recent(lambda: Counted({}, {}, {}, {}, {}), lambda: ["cookie"], clock=Clock(), most=most)
 
 
 def test_only_so_many_are_kept_and_the_oldest_go() -> None:
@@ -131,7 +131,7 @@ def test_what_is_counted_is_cut_and_forgotten_in_time() -> None:
 
 def test_counts_over_time_are_differences_and_are_forgotten() -> None:
     decisions: dict[Outcome, int] = {}
-    history = History(lambda: Counted(decisions, {}, {}, {}))
+    history = History(lambda: Counted(decisions, {}, {}, {}, {}))
     allowed, denied = Outcome("g", "allow", ""), Outcome("g", "deny", "r")
     history.sample(1000.2)
     decisions[allowed] = 5

@@ -21,7 +21,7 @@ MUTUAL = {**TLS, "clientCa": "tls/ca.pem"}
 
 
 # What is said of a file without it is a case of its own.
-LIMITED = {"limits": {"refusals": {}}}
+LIMITED: dict[str, Any] = {"limits": {"refusals": {}}}
 
 
 def with_callers(**callers: Any) -> dict[str, Any]:
