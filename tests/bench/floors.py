@@ -1,7 +1,7 @@
 """The floors, each a program of its own: `python -m bench.floors KIND PORT`.
 
 gRPC: the engine set up as our door sets it up, around a handler that parses the question and answers a constant.
-HTTP: uvicorn as the doors run it, around an application that answers 200 with nothing; with and without our limits.
+HTTP: uvicorn on the parser and the loop of the doors, and the doors' own server, around what answers 200 with nothing.
 """
 
 import sys

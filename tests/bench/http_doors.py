@@ -16,7 +16,7 @@ from bench.results import Compared, Line, Section, Target
 
 PATH = "/forward-auth/traefik/openclaw"
 OF_FLOOR = Target(at_least=0.85)
-FLOOR, LIMITED = "floor: an empty handler on uvicorn", "floor: an empty handler on uvicorn, with the door's limits"
+FLOOR, LIMITED = "floor: an empty handler on uvicorn", "the doors' own server around nothing"
 
 
 def measure(plan: Plan) -> Iterator[Section]:
@@ -62,8 +62,8 @@ def measure(plan: Plan) -> Iterator[Section]:
         "http",
         "The HTTP doors",
         f"wrk with {HTTP1_CONNECTIONS} connections asks as Traefik does, as fast as answers come; the server on one "
-        "core, wrk on another. The floor is uvicorn with httptools and uvloop, set up as for the doors, around an "
-        "application that answers 200 with nothing.",
+        "core, wrk on another. The floor is uvicorn with httptools and uvloop around an application that answers 200 "
+        "with nothing; the doors' own server is on the same two, with its limits.",
         tuple(lines),
         tuple(
             f"{label}: {missing:,.0f} of {all_:,.0f} decisions are not in the decision log: "

@@ -1,7 +1,7 @@
-"""Which HTTP server should the forward-auth doors run on? Measures the candidates with a handler that only answers.
+"""What do other HTTP servers do that the forward-auth doors could run on? Measured with a handler that only answers.
 
     python -m venv /tmp/servers
-    /tmp/servers/bin/pip install uvicorn httptools uvloop granian aiohttp hypercorn psutil
+    /tmp/servers/bin/pip install . granian aiohttp hypercorn
     /tmp/servers/bin/python tests/bench/http_servers.py --rounds 5 --seconds 3
 
 Each server runs on core 0 and wrk on core 1, one after the other, round by round, so that whatever else the machine
@@ -144,7 +144,35 @@ def serve_bare(port: int) -> None:
     uvloop.run(main())
 
 
+def serve_own(port: int) -> None:
+    """Serve with the doors' own server, limits and all."""
+    import threading  # noqa: PLC0415
+
+    from extauthz.config.values import Endpoint  # noqa: PLC0415
+    from extauthz.doors.http_limits import Limits  # noqa: PLC0415
+    from extauthz.doors.http_server import HttpServer, HttpServerSettings  # noqa: PLC0415
+    from extauthz.wire.forward_auth import HttpAnswer  # noqa: PLC0415
+
+    class Constant:
+        def answer(self, _message: Any, _caller: Any) -> HttpAnswer:
+            return HttpAnswer.of(200, HEADERS, b"")
+
+        def admits(self, _caller: Any) -> bool:
+            return True
+
+        def refuse(self, _caller: Any) -> HttpAnswer:
+            raise AssertionError("nothing that is measured is refused")
+
+    constant = Constant()
+    limits = Limits(connections=1000, header_lines=800, gatekeeper=constant)
+    endpoint = Endpoint.parse(f"127.0.0.1:{port}")
+    settings = HttpServerSettings(name="own", endpoints=(endpoint,), limits=limits, drain_seconds=1)
+    HttpServer(constant, settings).start()
+    threading.Event().wait()
+
+
 SERVERS = {
+    "ours: httptools, uvloop": serve_own,
     "uvicorn, httptools, uvloop": lambda port: serve_uvicorn(port, "httptools", "uvloop"),
     "uvicorn, httptools, asyncio": lambda port: serve_uvicorn(port, "httptools", "asyncio"),
     "uvicorn, h11, uvloop": lambda port: serve_uvicorn(port, "h11", "uvloop"),
@@ -240,13 +268,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of load in each round")
+    parser.add_argument("--only", nargs="+", choices=list(SERVERS), default=list(SERVERS), help="of these")
     parser.add_argument("--serve", choices=list(SERVERS), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         SERVERS[given.serve](given.port)
         return
-    found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in SERVERS}
+    found: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in given.only}
     for _ in range(given.rounds):
         for name, figures in found.items():
             with running(name) as (port, pid, seconds):
