@@ -12,6 +12,9 @@ import httpx
 import pytest
 import yaml
 
+from assertion.cases import assertion
+from assertion.issuer import Issuer
+from assertion.judge import jwks_file
 from cases.build import GATEWAY, PAIRS, gateway
 from cases.messages import check_request
 from doors.door import ask
@@ -93,6 +96,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     named = gateway(trustedProxies=[*GATEWAY["trustedProxies"], "dns:traefik.internal"])
     config = configuration({"g": named, "trial": gateway(mode="shadow")}, limits={"refusals": {}})
     config["gateways"]["shut"] = {}
+    jwks_file(directory, Issuer())
+    config["gateways"]["signed"] = gateway({"assertion": assertion(str(directory / "jwks.json"))})
     with (
         name_server({"traefik.internal": ["10.0.0.9"]}) as names,
         running_service(directory / "extauthz", {**config, "dns": {"servers": [names.address]}}) as service,
