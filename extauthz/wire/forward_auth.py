@@ -25,6 +25,7 @@ from extauthz.wire.http_names import names_of
 from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shape, Shapes
 
 DOORS: Final = b"/forward-auth"
+_BELOW: Final = (DOORS + b"/", DOORS + b"?")
 
 # The header in which Envoy is to say whose connection it received (headers_to_add; it replaces a client's copy).
 ENVOY_PEER_HEADER: Final = "x-extauthz-peer"
@@ -123,7 +124,8 @@ class Dialect:
         peer: Who is at the other end of the connection that the proxy received: the right-most entry of this header.
         exact: The proxy sends copies of a header one by one, as they came.
         too_many: What it is answered where there were too many denials: 403 where it takes 429 for an error.
-        says: The four of them.
+        key: The name, for what is remembered by it.
+        says: The method, the URI, the host and the peer.
         own: Those of them that the proxy writes for this door alone, and Host, which is the door's where the
             original host stands elsewhere. The rules do not see them.
         once: Those that the proxy sets, so that they come once.
@@ -137,6 +139,7 @@ class Dialect:
     exact: bool
     too_many: int = TOO_MANY_REFUSALS.status
 
+    key: bytes = field(init=False)
     says: tuple[str | None, ...] = field(init=False)
     own: tuple[str, ...] = field(init=False)
     once: tuple[str, ...] = field(init=False)
@@ -144,6 +147,7 @@ class Dialect:
     def __post_init__(self) -> None:
         asked = tuple(name for name in (self.method, self.uri) if name is not None)
         peer = (self.peer,) if self.peer == ENVOY_PEER_HEADER else ()
+        object.__setattr__(self, "key", self.name.encode())
         object.__setattr__(self, "says", (self.method, self.uri, self.host, self.peer))
         object.__setattr__(self, "own", (*asked, *peer, "host"))
         object.__setattr__(self, "once", (*asked, *peer, self.host))
@@ -189,7 +193,7 @@ class _Door(NamedTuple):
 
 def is_door(target: bytes) -> bool:
     """Tell whether a request target is below the doors' path: then it is decided about, whatever else it says."""
-    return target.startswith(DOORS) and target[len(DOORS) : len(DOORS) + 1] in {b"", b"/", b"?"}
+    return target.startswith(_BELOW) or target == DOORS
 
 
 def dialect_of(target: bytes) -> str | None:
@@ -289,7 +293,7 @@ def question(message: HttpMessage, caller: Caller, policy: Policy, shapes: Shape
     gateway = policy.select(gateway_id, "")
     if gateway is None:
         return None
-    shape = shapes.of(gateway, (dialect.name.encode(), b"\n".join(names)), _read_names)
+    shape = shapes.of(gateway, (dialect.key, b"\n".join(names)), _read_names)
     if shape is None or len(shape.names) != len(values):  # no server lets a name have an end of line
         return None
     pick = shape.pick
