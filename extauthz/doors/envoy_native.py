@@ -207,13 +207,14 @@ class _Front:
     def _answer(self, events: "Sequence[DetailedEvent]") -> None:
         """Answer what arrived together: first who asks for health, then who came first."""
         arrived = time.monotonic()
-        gone = {call_id for kind, call_id, *_ in events if kind != _EVENT_CALL}
-        waiting = 0
-        for kind, call_id, method, message, *_ in events:
-            if kind == _EVENT_CALL and method != _CHECK:
+        gone = set()
+        for kind, call_id, method, message, _, _ in events:
+            if kind != _EVENT_CALL:
+                gone.add(call_id)
+                self._health.forget(call_id)
+            elif method != _CHECK:
                 self._health.answer(call_id, message or b"", watch=method == _HEALTH_WATCH)
-        for call_id in gone:
-            self._health.forget(call_id)
+        waiting = 0
         for kind, call_id, method, message, _, details in events:
             if kind != _EVENT_CALL or method != _CHECK or call_id in gone:
                 continue

@@ -162,9 +162,9 @@ class DecisionLog:
                 continue
             try:
                 line = self._line(record, alike)
-            except Exception:  # noqa: BLE001 - one decision that cannot be told is no reason to lose the others
+            except Exception as error:  # noqa: BLE001 - one decision that cannot be told is no reason to lose the others
                 self.failed += 1
-                self._say("a decision cannot be told", exc_info=True)
+                self._say("a decision cannot be told", error)
                 continue
             if self._waiting_bytes + len(line) > MOST_WAITING_BYTES:
                 self.failed += 1
@@ -273,12 +273,12 @@ class DecisionLog:
             self.written += 1
             size -= len(first)
 
-    def _say(self, event: str, **about: object) -> None:
+    def _say(self, event: str, raised: BaseException | None = None, **about: str) -> None:
         """Say what went wrong, in the service's own log; the same not again for a while."""
         now = self._clock()
         if now >= self._said.get(event, -SAY_SECONDS) + SAY_SECONDS:
             self._said[event] = now
-            _log.error(event, output=str(self._used.settings.output), failed=self.failed, **about)
+            _log.error(event, output=str(self._used.settings.output), failed=self.failed, exc_info=raised, **about)
 
 
 class _Hints:

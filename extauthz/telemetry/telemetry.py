@@ -65,11 +65,12 @@ class Telemetry:
         self.sinks: Final[tuple[Sink, ...]] = tuple(sinks)
         self.dropped = 0
         self._most_waiting: Final = most_waiting
-        self._queue: Final[deque[tuple[Record, int]]] = deque()  # each with its size
-        self._lock: Final = threading.Lock()
+        self._queue: Final[deque[Record]] = deque()
+        self._in_hand = 0  # taken from the queue, and not yet handed on
+        self._lock: Final = threading.Lock()  # of what follows
         self._waiting_bytes = 0
+        self._closed = False
         self._ended: Final = threading.Event()
-        self._waiting = 0
         self._said: Final[dict[int, float]] = {}
         self._thread: threading.Thread | None = None
 
@@ -85,7 +86,8 @@ class Telemetry:
         self._ended.set()
         self._thread.join(CLOSE_SECONDS)
         with self._lock:
-            left, self._waiting = self._waiting, self._most_waiting  # whatever still comes is dropped
+            self._closed = True  # whatever still comes is dropped
+            left = len(self._queue) + self._in_hand
             self.dropped += left
         if left:
             _log.error("decisions were not handed on before the end", decisions=left)
@@ -110,14 +112,18 @@ class Telemetry:
         record = Record(
             time.time_ns(), decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace, again
         )
+        # One more or less, where several threads come to the last places at once, is no matter: the bound is of memory.
+        room = len(self._queue) + self._in_hand < self._most_waiting and not self._closed
+        if room and again is not None:
+            self._queue.append(record)  # small, and bounded by number alone
+            return
         size = record.size
         with self._lock:
-            if self._waiting >= self._most_waiting or self._waiting_bytes + size > MOST_WAITING_BYTES:
+            if not room or self._waiting_bytes + size > MOST_WAITING_BYTES:
                 self.dropped += 1
                 return
-            self._waiting += 1
             self._waiting_bytes += size
-            self._queue.append((record, size))
+            self._queue.append(record)
 
     def _run(self) -> None:
         while not self._ended.wait(PAUSE_SECONDS):
@@ -131,18 +137,17 @@ class Telemetry:
 
     def _hand_on(self) -> None:
         while True:
-            with self._lock:
-                waiting = len(self._queue)
-                most = min(max(BATCH, waiting // _SHARE_OF_WAITING), LARGEST_BATCH)
-                taken = [self._queue.popleft() for _ in range(min(waiting, most))]
-            batch = [record for record, _ in taken]
+            waiting = len(self._queue)
+            most = min(max(BATCH, waiting // _SHARE_OF_WAITING), LARGEST_BATCH)
+            self._in_hand = min(waiting, most)
+            batch = [self._queue.popleft() for _ in range(self._in_hand)]
             self.tally.add_up()
             for sink in self.sinks:
                 self._give(sink, batch)
             # Only now they are gone: who hangs holds this one batch, and it counts.
-            size = sum(size for _, size in taken)
+            size = sum(record.size for record in batch if record.again is None)
+            self._in_hand = 0
             with self._lock:
-                self._waiting -= len(batch)
                 self._waiting_bytes -= size
             if waiting <= len(batch):
                 return

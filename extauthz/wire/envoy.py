@@ -64,7 +64,7 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
         values = [entries[position] for position in shape.at]
     else:
         joined = http.headers
-        shape = shapes.of(gateway, frozenset(joined))
+        shape = shapes.of(gateway, frozenset(joined), tuple)
         if shape is None:
             return None
         values = [joined[name] for name in shape.read]

@@ -69,7 +69,7 @@ class Shapes:
         self._known: dict[tuple[Gateway, Collection[str | bytes]], Shape | None] = {}
 
     def of(
-        self, gateway: Gateway, names: Collection[N], read: Callable[[Collection[N]], tuple[str, ...] | None] = tuple
+        self, gateway: Gateway, names: Collection[N], read: Callable[[Collection[N]], tuple[str, ...] | None]
     ) -> Shape | None:
         """Return the shape of names as they arrived.
 
