@@ -19,7 +19,7 @@ from extauthz.recall import Recall, Recalled
 from extauthz.refusals import RefusalLimiter
 from extauthz.stamp.signer import Issued
 from extauthz.telemetry.record import Told
-from extauthz.wire import envoy, forward_auth
+from extauthz.wire import envoy, forward_auth, http_question
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id, stamp_gap, with_stamp
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
@@ -179,7 +179,7 @@ class Authorizer:
         told: Told | None = None
         try:
             recall = snapshot.recall
-            asked = forward_auth.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
+            asked = http_question.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
             read = perf_counter_ns()
             known = recall.get(asked) if asked is not None else None
             if known is not None and asked is not None:

@@ -10,19 +10,16 @@ count as they do over gRPC. X-Forwarded-For stays as it came: its last entry is 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import itemgetter
 from typing import Final, NamedTuple
 
-from extauthz.core.policy import Policy
 from extauthz.core.reasons import TOO_MANY_REFUSALS
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import trim
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.http_names import names_of
-from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shape, Shapes
 
 DOORS: Final = b"/forward-auth"
 _BELOW: Final = (DOORS + b"/", DOORS + b"?")
@@ -185,7 +182,9 @@ DIALECTS: Final = {
 }
 
 
-class _Door(NamedTuple):
+class Door(NamedTuple):
+    """A door: the dialect and the gateway that its path names, and what stands behind them in the target."""
+
     dialect: Dialect
     gateway: str
     rest: bytes
@@ -210,11 +209,12 @@ def _dialect(target: bytes) -> str | None:
 _remembered_dialect: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_dialect)
 
 
-def _door_of(target: bytes) -> _Door | None:
+def door_of(target: bytes) -> Door | None:
+    """Return the door that a request target names, None where there is none."""
     return _remembered_door(target) if len(target) <= LONGEST_REMEMBERED_TARGET_BYTES else _door(target)
 
 
-def _door(target: bytes) -> _Door | None:
+def _door(target: bytes) -> Door | None:
     """Read /forward-auth/DIALECT/GATEWAY from the raw target: nothing is decoded, resolved or cleaned first.
 
     What a client can write comes after the gateway's segment (Envoy) or after "?" (Caddy), so it changes neither.
@@ -229,7 +229,7 @@ def _door(target: bytes) -> _Door | None:
     own = b"/".join(segments[:4])
     if dialect.uri is not None and path[len(own) :] not in {b"", b"/"}:
         return None
-    return _Door(dialect, segments[3].decode("latin-1"), target[len(own) :])
+    return Door(dialect, segments[3].decode("latin-1"), target[len(own) :])
 
 
 _remembered_door: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_door)
@@ -238,7 +238,7 @@ _remembered_door: Final = lru_cache(maxsize=REMEMBERED_TARGETS)(_door)
 def decode(message: HttpMessage, caller: Caller) -> Request:
     """Read what a proxy asks at its door. Whatever cannot be read is a request that says so, and is denied."""
     method, target, raw_names, raw_values, size, _ = message
-    door = _door_of(target)
+    door = door_of(target)
     if door is None:
         return Request(caller, _NO_GATEWAY, "", method, "", "", None, "the path is no door's")
     dialect, gateway, rest = door
@@ -273,64 +273,6 @@ def decode(message: HttpMessage, caller: Caller) -> Request:
     except UnicodeDecodeError:
         fault = f"{reading} is no UTF-8"
     return Request(caller, gateway, source, method, host, path, headers, fault)
-
-
-def question(message: HttpMessage, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
-    """Return what tells this request from others before anything of it is read; None if it is to be read anew.
-
-    Args:
-        message: What came.
-        caller: Who asks.
-        policy: The policy in force, which says what is read.
-        shapes: What was seen under it.
-    """
-    asking, target, names, values, size, _ = message
-    door = _door_of(target)
-    # In a request no longer than a header may be, no header is too long.
-    if door is None or size > LONGEST_MESSAGE_BYTES or size > policy.longest_header_bytes:
-        return None
-    dialect, gateway_id, rest = door
-    gateway = policy.select(gateway_id, "")
-    if gateway is None:
-        return None
-    shape = shapes.of(gateway, (dialect.key, b"\n".join(names)), _read_names)
-    if shape is None or len(shape.names) != len(values):  # no server lets a name have an end of line
-        return None
-    pick = shape.pick
-    if pick is None:
-        pick = shape.pick = _pick(dialect, shape)
-    values = (*values, b"")  # stands for what did not come
-    try:
-        path = (rest if dialect.uri is None else values[pick.uri]).decode()
-    except UnicodeDecodeError:
-        return None
-    if len(path) > LONGEST_PATH_CHARACTERS:
-        return None
-    return Asked((shape, caller, asking if dialect.method is None else "", *pick.told(values)), shape, path)
-
-
-def _read_names(joined: Collection[bytes]) -> tuple[str, ...] | None:
-    """Return the names of `question`'s key, folded; None if one is none."""
-    _, names = joined
-    return tuple(names.decode().lower().split("\n")) if names.isascii() else None
-
-
-class _Pick(NamedTuple):
-    """Where the values stand that tell one request of a shape from another.
-
-    Attributes:
-        told: Takes all that the rules, the stamp or the log read, but for the path.
-        uri: Where the path is.
-    """
-
-    told: Callable[[Sequence[bytes]], tuple[bytes, ...]]
-    uri: int
-
-
-def _pick(dialect: Dialect, shape: Shape) -> _Pick:
-    places = {name: place for place, name in enumerate(shape.names)}
-    said = [places.get(name, -1) for name in (dialect.method, dialect.host, dialect.peer) if name is not None]
-    return _Pick(itemgetter(*dict.fromkeys((*said, *shape.at))), places.get(dialect.uri or "", -1))
 
 
 def encode(answer: Answer, decision_id: str, dialect: str | None = None) -> HttpAnswer:
