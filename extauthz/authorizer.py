@@ -15,10 +15,9 @@ from extauthz.core.decision import Allow, Decision, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.logs import get_logger
-from extauthz.recall import Recall, Recalled
+from extauthz.recall import Recall, Recalled, Told
 from extauthz.refusals import RefusalLimiter
 from extauthz.stamp.signer import Issued
-from extauthz.telemetry.record import Told
 from extauthz.wire import envoy, forward_auth, http_question
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id, stamp_gap, with_stamp
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage

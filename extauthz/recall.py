@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from extauthz.core.decision import Allow
 from extauthz.core.request import Headers, Request
-from extauthz.telemetry.record import Told
 from extauthz.wire.shape import Asked, Question, Shapes
 
 if TYPE_CHECKING:
@@ -24,6 +23,19 @@ MOST_KEPT: Final = 1024
 # What is longer is decided anew each time, so that what is kept is bounded in bytes too. A usual question has 1 KB.
 LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
 LONGEST_USER_CHARACTERS: Final = 256
+
+
+class Told:
+    """What is told of an allow each time it is given again: made once, by whoever tells it, and kept with it.
+
+    Attributes:
+        line: Who made the decision log's line, and what it made: another maker may tell it otherwise.
+    """
+
+    __slots__ = ("line",)
+
+    def __init__(self) -> None:
+        self.line: tuple[object, tuple[str, str, str] | None] = (None, None)
 
 
 class Recalled:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from extauthz.core.decision import Decision
 from extauthz.core.policy import Policy
 from extauthz.core.request import Request
+from extauthz.recall import Told
 
 # What a request takes beside its texts, and each of its headers beside its bytes: objects of Python and of protobuf.
 # Measured by tests/telemetry/test_telemetry.py. A character has four bytes at most.
@@ -12,19 +13,6 @@ _FIXED_BYTES: Final = 4096
 _HEADER_BYTES: Final = 384
 # What one more record takes of a decision that was made before: the path is short (recall.LONGEST_PATH_CHARACTERS).
 _AGAIN_BYTES: Final = 2048
-
-
-class Told:
-    """What is told of a decision each time it is made again: made once, and kept with it.
-
-    Attributes:
-        line: Who made the decision log's line, and what it made: another maker may tell it otherwise.
-    """
-
-    __slots__ = ("line",)
-
-    def __init__(self) -> None:
-        self.line: tuple[object, tuple[str, str, str] | None] = (None, None)
 
 
 class Record(NamedTuple):

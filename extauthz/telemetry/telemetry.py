@@ -14,7 +14,8 @@ from extauthz.core.decision import Decision
 from extauthz.core.policy import Policy
 from extauthz.core.request import Request
 from extauthz.logs import get_logger
-from extauthz.telemetry.record import Record, Told
+from extauthz.recall import Told
+from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Tally
 
 _log: Final = get_logger(__name__)

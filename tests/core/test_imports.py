@@ -39,8 +39,9 @@ LAYERS: dict[str, set[str]] = {
     "logs": {"printable"},
     "notify": {"logs"},
     "explaining": {"core", "wire"},
-    "authorizer": {"core", "logs", "refusals", "wire"},
-    "telemetry": {"core", "logs", "wire"},
+    "recall": {"core", "stamp", "wire"},
+    "authorizer": {"core", "logs", "recall", "refusals", "stamp", "wire"},
+    "telemetry": {"core", "logs", "recall", "wire"},
     "doors": {"core", "logs", "wire", "config", "stamp", "authorizer"},
     "assembly": {
         "assertion",

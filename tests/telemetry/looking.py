@@ -11,8 +11,9 @@ from extauthz.authorizer import Authorizer
 from extauthz.core.decision import Decision
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
+from extauthz.recall import Told
 from extauthz.telemetry.lines import DecisionLine, LineMaker, encode
-from extauthz.telemetry.record import Record, Told
+from extauthz.telemetry.record import Record
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import QUESTIONS, Asked
 
