@@ -190,11 +190,7 @@ def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(place)
     if kind == "string_type":
-        if value is None:
-            return "must be text, and nothing is there"
-        if isinstance(value, list | dict):
-            return f"must be text, not a {'list' if isinstance(value, list) else 'mapping'}"
-        return f"must be text; YAML reads this as {_READ_AS.get(type(value), 'something else')}: put it in quotes"
+        return _no_text(value)
     if kind == "literal_error":
         quotes = "; YAML reads this as true or false: put it in quotes" if isinstance(value, bool) else ""
         return f"must be {context['expected']}, not {_shown(value)}{quotes}"
@@ -207,6 +203,14 @@ def _message(detail: ErrorDetails, place: list[str | int], value: Any) -> str:
     if kind == "too_short":
         return "must not be empty"
     return _SIMPLE.get(kind, detail["msg"])
+
+
+def _no_text(value: Any) -> str:
+    if value is None:
+        return "must be text, and nothing is there"
+    if isinstance(value, list | dict):
+        return f"must be text, not a {'list' if isinstance(value, list) else 'mapping'}"
+    return f"must be text; YAML reads this as {_READ_AS.get(type(value), 'something else')}: put it in quotes"
 
 
 def _unknown_key(place: list[str | int]) -> str:
