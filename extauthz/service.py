@@ -1,9 +1,7 @@
 """The service: doors opened, configuration and keys looked at while it runs, drained at the end."""
 
-import gc
 import os
 import queue
-import resource
 import signal
 import threading
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from extauthz import __version__
+from extauthz import __version__, process
 from extauthz.assembly import (
     AssemblyError,
     decision_log_settings,
@@ -34,13 +32,13 @@ from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.endpoints import DoorError
 from extauthz.doors.grpc_shared import GrpcDoorSettings, GrpcServer
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
+from extauthz.key_watch import KeyWatch
 from extauthz.logs import get_logger
 from extauthz.metrics import Metrics
 from extauthz.notify import Notifier
 from extauthz.peers import Peers, PeerSettings, wanted_names
 from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
-from extauthz.stamp.keys import KeyDirectory
 from extauthz.stamp.signer import Signatures
 from extauthz.telemetry import otel
 from extauthz.telemetry.decision_log import DecisionLog, open_settings
@@ -73,9 +71,6 @@ FIRST_ANSWERS_SECONDS: Final = 3.0
 
 # What wakes the main thread beside signals: there is news about a name. No signal has this number.
 NEWS: Final = 0
-
-# How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
-COLLECT_AFTER_OBJECTS: Final = 20_000
 
 
 class Service:
@@ -142,7 +137,7 @@ class Service:
         self._metrics: Final = Metrics(self.view)
         self.metrics: Final = Exposition(self._metrics.measure)
         self._loaded: Final = loaded
-        self._watch: Final = _KeyWatch()
+        self._watch: Final = KeyWatch()
         self._notifier: Final = Notifier.from_environment()
         self._looked = time.monotonic()
         # Of the tools to wake the main thread, the one that its own signal handler may use: an Event's lock is not for
@@ -219,7 +214,8 @@ class Service:
 
     def _open(self) -> None:
         settings = self._loaded.settings
-        _raise_file_limit()
+        process.raise_file_limit()
+        process.share_the_interpreter()
         self.telemetry.start()
         self._await_first_answers()
         # Last the door with the health service: when it says that the service serves, every door does.
@@ -245,7 +241,7 @@ class Service:
             tls=settings.tls is not None,
             policy=self.authorizer.snapshot.version,
         )
-        _settle_memory()
+        process.settle_memory()
         self._notifier.ready(self._status_line())
         self._notifier.feed_watchdog(self._is_alive)
 
@@ -391,34 +387,6 @@ class Service:
         self._signals.put(number)
 
 
-class _KeyWatch:
-    """Looks at the key directory, and says what happens there."""
-
-    def __init__(self) -> None:
-        self._signing = ""
-        self._fault: str | None = None
-        self._seen: KeyDirectory | None = None
-
-    def look(self, keys: KeyDirectory | None) -> None:
-        """Read the directory again if it changed."""
-        if keys is None:
-            return
-        if keys.refresh() or keys is not self._seen:
-            self._seen = keys
-            for warning in keys.warnings():
-                _log.warning("stamp keys", note=warning)
-        if keys.fault != self._fault:
-            self._fault = keys.fault
-            if self._fault is not None:
-                _log.error("the stamp keys cannot be read again, the old ones are kept", error=self._fault)
-            else:
-                _log.info("the stamp keys can be read again")
-        active = keys.keys.active(time.time())
-        if active is not None and active.kid != self._signing:
-            self._signing = active.kid
-            _log.info("stamps are signed", kid=active.kid, algorithm=active.algorithm)
-
-
 def _open_decision_log(loaded: Loaded) -> DecisionLog:
     try:
         return DecisionLog(open_settings(decision_log_settings(loaded)))
@@ -444,23 +412,3 @@ def _open_unless_default(door: HttpDoor | AdminDoor, name: str, *, named: bool) 
         if named:
             raise DoorError(f"listen.{name} (or --{name}): {error}") from error
         _log.error(f"this door stays closed: name an address under listen.{name}", door=name, error=str(error))
-
-
-def _raise_file_limit() -> None:
-    """Let the process open as many files as it may: each connection is one, and the usual soft limit is 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(OSError, ValueError):  # the system does not let us: the limits at the doors hold all the same
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _settle_memory() -> None:
-    """Keep the garbage collector away from what stays: modules, the policy, the servers.
-
-    Each full collection would walk all of it while requests wait. What requests leave behind is collected as ever, in
-    larger portions.
-    """
-    gc.enable()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)

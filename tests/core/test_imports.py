@@ -38,6 +38,8 @@ LAYERS: dict[str, set[str]] = {
     "probe": {"proxies", "gateway"},
     "logs": {"printable"},
     "notify": {"logs"},
+    "key_watch": {"logs", "stamp"},
+    "process": set(),
     "explaining": {"core", "wire"},
     "recall": {"core", "stamp", "wire"},
     "authorizer": {"core", "logs", "recall", "refusals", "stamp", "wire"},
@@ -61,7 +63,7 @@ LAYERS: dict[str, set[str]] = {
     "console": {"assertion", "core", "config", "peers", "audit", "explaining", "telemetry", "view", "doors"},
     "service": {
         *("core", "wire", "config", "stamp", "doors", "authorizer", "logs", "assembly", "reload", "telemetry", "view"),
-        *("notify", "console", "metrics", "peers", "assertion"),
+        *("notify", "console", "metrics", "peers", "assertion", "key_watch", "process"),
     },
 }
 # Parts that put the others together, and that none of the above may import.

@@ -1,0 +1,39 @@
+"""What a process of the service asks of its system and of its interpreter. Nothing here knows what it serves."""
+
+import gc
+import resource
+import sys
+from contextlib import suppress
+from typing import Final
+
+# How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
+COLLECT_AFTER_OBJECTS: Final = 20_000
+# How long a thread of Python runs while another waits for its turn; Python's default is ten times as long. A call on
+# grpcio needs several turns, and whoever only looks on, a log, a scrape, takes each a whole one: on two busy cores, at
+# 500 calls a second through Envoy, the median answer came after 4.7 ms in the place of 430.
+SWITCH_SECONDS: Final = 0.0005
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files as it may: each connection is one, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # the system does not let us: the limits at the doors hold all the same
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def share_the_interpreter() -> None:
+    """Let threads have their turns soon: what waits for one is a request."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def settle_memory() -> None:
+    """Keep the garbage collector away from what stays: modules, the policy, the servers.
+
+    Each full collection would walk all of it while requests wait. What requests leave behind is collected as ever, in
+    larger portions.
+    """
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
