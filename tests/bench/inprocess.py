@@ -101,6 +101,8 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
         b"/forward-auth/traefik/openclaw",
         [(name.encode(), value.encode()) for name, _, value in (line.partition(": ") for line in ASKED_BY_TRAEFIK)],
     )
+    # As for a request that was not asked before: one that was is recalled.
+    anew = Authorizer(reused.snapshot, recalls=False)
     if reused.forward(asked, CALLER).status != 200:
         raise RuntimeError("the request that is measured is denied")
     calls: dict[str, Call] = {
@@ -109,6 +111,11 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
         "bytes to bytes, headers joined, no stamp": allowed(plain, joined),
         "bytes to bytes, headers raw, stamp reused": allowed(reused, raw),
         "bytes to bytes, headers joined, stamp reused": allowed(reused, joined),
+        "bytes to bytes, headers raw, stamp reused, nothing recalled": allowed(anew, raw),
+        "bytes to bytes, headers joined, stamp reused, nothing recalled": allowed(anew, joined),
+        "HTTP door (Traefik), parsed request to answer, stamp reused, nothing recalled": lambda: anew.forward(
+            asked, CALLER
+        ),
         "HTTP door (Traefik), parsed request to answer, stamp reused": lambda: reused.forward(asked, CALLER),
     }
     for name, values in microseconds(calls, plan.call_rounds).items():
