@@ -50,6 +50,8 @@ SHADOW = _of("extauthz_shadow_gateways")
 NAMED = _of("extauthz_peer_name_addresses", 'name="traefik.internal"')
 DISBELIEVED = _of("extauthz_peer_name_lookups_total", 'name="traefik.internal",result="refused"')
 UNANSWERED = _of("extauthz_peer_name_lookups_total", 'name="traefik.internal",result="failed"')
+ISSUER = "https://issuer.example.com/keys"
+UNREAD = _of("extauthz_assertion_key_reads_total", f'source="{ISSUER}",result="failure"')
 READABLE = _of("extauthz_stamp_keys_readable")
 UNSEEN = _of("extauthz_decisions_unseen_total")
 FAILED = _of("extauthz_decision_log_lines_total", 'result="failed"')
@@ -88,6 +90,8 @@ CASES = (
     Case("ExtauthzNameTrustsNobody", {NAMED: "1 0x5"}, 5, ({**HERE, "name": "traefik.internal"},)),
     Case("ExtauthzNameTrustsNobody", {NAMED: "0 1x5"}, 5),
     Case("ExtauthzNameAnswerRefused", {DISBELIEVED: "0x5 1x5"}, 8, ({**A, "name": "traefik.internal"},)),
+    Case("ExtauthzAssertionKeysUnread", {UNREAD: "0x5 1 2x5"}, 8, ({**A, "source": ISSUER},)),
+    Case("ExtauthzAssertionKeysUnread", {UNREAD: "0x5 1x8"}, 8),  # one that failed, and not the next
     Case("ExtauthzNameAnswerRefused", {UNANSWERED: "0+3x10"}, 8),  # that is another alert's, when it lapses
     Case("ExtauthzSlow", {FAST: "0x30", LATE: "0+60x30", ALL: "0+60x30", COUNT: "0+60x30"}, 25, (A,)),
     Case("ExtauthzSlow", {FAST: "0+60x30", LATE: "0+60x30", ALL: "0+60x30", COUNT: "0+60x30"}, 25),
