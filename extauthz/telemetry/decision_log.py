@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from extauthz.core.decision import Allow, Shadowed
+from extauthz.core.decision import Allow, Decision, Shadowed
 from extauthz.core.explain import explain
 from extauthz.core.steps import ALLOWED_USER, WEIGHED
 from extauthz.core.text import fold, trim
@@ -155,13 +156,14 @@ class DecisionLog:
             return
         allows = self._used.settings.allows
         for record in records:
-            if isinstance(record.decision, Allow) and allows < 1 and not is_sampled(record.id, allows):
+            allowed = isinstance(record.decision, Allow)
+            if allowed and allows < 1 and not is_sampled(record.id, allows):
                 continue
-            alike = self._limited.weigh(outcome_of(record.decision)) if is_limited(record.decision) else 0
+            alike = 0 if allowed else self._alike(record.decision)
             if alike is None:
                 continue
             try:
-                line = self._line(record, alike)
+                line = self._maker.written(record) if allowed else self._denial_line(record, alike)
             except Exception as error:  # noqa: BLE001 - one decision that cannot be told is no reason to lose the others
                 self.failed += 1
                 self._say("a decision cannot be told", error)
@@ -183,7 +185,11 @@ class DecisionLog:
             # What comes after this is opened and closed by whoever made it.
             self._used = Opened(self._used.settings, None)
 
-    def _line(self, record: Record, alike: int) -> bytes:
+    def _alike(self, decision: Decision) -> int | None:
+        """Return how many denials like this one had no line; None if this one is to have none either."""
+        return self._limited.weigh(outcome_of(decision)) if is_limited(decision) else 0
+
+    def _denial_line(self, record: Record, alike: int) -> bytes:
         hint = self._hints.hint(record)
         if not hint and not alike:
             return self._maker.written(record)
@@ -255,11 +261,13 @@ class DecisionLog:
 
     def _portion(self, most: int) -> bytes:
         """Return the first of the lines that wait, as many as are best written together."""
-        size, count = len(self._waiting[0]), 1
-        while count < len(self._waiting) and size + len(self._waiting[count]) <= most:
-            size += len(self._waiting[count])
+        size, count = 0, 0
+        for line in self._waiting:
+            size += len(line)
+            if count and size > most:
+                break
             count += 1
-        return b"".join(self._waiting[index] for index in range(count))
+        return b"".join(islice(self._waiting, count))
 
     def _wrote(self, size: int) -> None:
         """Forget what was written; of a line that was written in part, the rest comes first."""

@@ -342,8 +342,8 @@ class LineMaker:
             told += ("true" if value is True else _quote(value)) + names.parts[position]
         head = (
             f',"gateway":"{gateway.id}",'
-            f'"door":{_quote(record.door) if record.door in _DOORS else "null"},"caller":"{request.caller}",'
-            f'"peer":"{decision.peer}","client":{_quote(client) if client is not None else "null"},'
+            f'"door":{_quote(record.door) if record.door in _DOORS else "null"},"caller":{_quote(str(request.caller))},'
+            f'"peer":{_quote(str(decision.peer))},"client":{_quote(client) if client is not None else "null"},'
             f'"user":{_quote(user) if user is not None else "null"},'
             f'"method":{_quote(cut(request.method, LONGEST_METHOD_CHARACTERS))},'
             f'"host":{_quote(self._host(request.host))},"path":'

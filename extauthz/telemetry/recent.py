@@ -144,7 +144,13 @@ class Recent:
             if record.policy is not self._policy:
                 self._let_go_of_policies()
                 self._policy = record.policy
-            self._keep(record)
+            with self._lock:
+                self._number += 1
+                kept = _Kept(self._number, record)
+                self._kept.append(kept)
+                self._bytes += kept.size
+                while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
+                    self._bytes -= self._kept.popleft().size
             if not isinstance(record.decision, Allow):
                 self._count_denied(record, hidden)
         self.history.sample(self._clock())
@@ -167,15 +173,6 @@ class Recent:
         shown = newer[::-1][:most]
         lines = zip((kept.number for kept in shown), self._lines(shown), strict=True)
         return Given(last, list(lines), len(newer) > most or (0 < number < gone))
-
-    def _keep(self, record: Record) -> None:
-        with self._lock:
-            self._number += 1
-            kept = _Kept(self._number, record)
-            self._kept.append(kept)
-            self._bytes += kept.size
-            while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
-                self._bytes -= self._kept.popleft().size
 
     def _let_go_of_policies(self) -> None:
         # A policy may be large, and a decision kept for long would keep it: after a reload only the lines are kept.

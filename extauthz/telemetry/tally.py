@@ -141,22 +141,32 @@ class Tally:
         noted = [self._uncounted.popleft() for _ in range(len(self._uncounted))]
         self._total += len(noted)
         by_door: dict[str, tuple[list[int], list[int]]] = {}
+        allows: dict[str, int] = {}
         for decision, door, decision_ns, door_ns in noted:
-            outcome = outcome_of(decision)
-            self._decisions[outcome] = self._decisions.get(outcome, 0) + 1
-            if outcome.reason:
-                if outcome.reason == reasons.CALLER_NOT_ALLOWED.code:
-                    self._refused[door] = self._refused.get(door, 0) + 1
-                if is_limited(decision):
-                    self._limited[outcome.gateway] = self._limited.get(outcome.gateway, 0) + 1
+            if isinstance(decision, Allow):
+                gateway = decision.gateway.id
+                allows[gateway] = allows.get(gateway, 0) + 1
+            else:
+                self._add_denial(decision, door)
             times = by_door.get(door)
             if times is None:
                 times = by_door[door] = ([], [])
             times[0].append(decision_ns)
             times[1].append(door_ns)
+        for gateway, count in allows.items():
+            outcome = Outcome(gateway, "allow", "")
+            self._decisions[outcome] = self._decisions.get(outcome, 0) + count
         for door, both in by_door.items():
             for histogram, taken in zip(self._times.setdefault(door, (Histogram(), Histogram())), both, strict=True):
                 histogram.add(taken)
+
+    def _add_denial(self, decision: Decision, door: str) -> None:
+        outcome = outcome_of(decision)
+        self._decisions[outcome] = self._decisions.get(outcome, 0) + 1
+        if outcome.reason == reasons.CALLER_NOT_ALLOWED.code:
+            self._refused[door] = self._refused.get(door, 0) + 1
+        if is_limited(decision):
+            self._limited[outcome.gateway] = self._limited.get(outcome.gateway, 0) + 1
 
 
 def outcome_of(decision: Decision) -> Outcome:
