@@ -77,6 +77,15 @@ def test_line_of_an_allow_is_what_the_format_says() -> None:
     assert re.fullmatch(r"[0-9a-f]{12}", told["policy"])
 
 
+@pytest.mark.parametrize("zone", ['a"b', "a\\", 'a","user":"root', 'a"}\n{"user":"root'])
+def test_zone_of_a_trusted_peer_writes_nothing_else_into_the_line(zone: str) -> None:
+    asking = Asking({"g": gateway(trustedProxies=["fe80::/10"])}, callers={"addresses": ["fe80::/10"]})
+    peer = f"fe80::1%{zone}"
+    for _ in range(2):
+        told = asking.told(asking.grpc(check_request(PAIRS, peer=peer), Caller(parse_address(peer))))
+        assert (told["peer"], told["caller"], told["user"]) == (peer, peer, "nick@example.com")
+
+
 def test_the_map_form_does_not_prove_how_often_a_header_came() -> None:
     asking = Asking({"g": gateway()})
     told = asking.told(asking.check(PAIRS, form="map"))
