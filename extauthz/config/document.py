@@ -9,12 +9,13 @@ from typing import Any, Final
 import yaml
 
 from extauthz.config.faults import ConfigError, Fault, join_path
-from extauthz.config.plain_yaml import Loader, UncommonError, read_plain
+from extauthz.config.plain_yaml import MOST_LEVELS, Loader, UncommonError, read_plain
 
 # A configuration of 100,000 users has 3 MB; what is larger is not one.
 LARGEST_FILE_BYTES: Final = 64 * 1024 * 1024
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+_TOO_DEEP: Final = "this is no configuration: it is nested too deeply"
 
 
 class Document:
@@ -50,6 +51,7 @@ class Document:
         """Read what is of no common kind, and tell what is wrong with it."""
         loader = Loader(self._text)
         try:
+            self._refuse_depth()
             root = loader.get_single_node()
             if root is None:
                 raise ConfigError(self.source, [Fault("", "the file is empty: a minimal one has `gateways`")])
@@ -59,6 +61,20 @@ class Document:
             raise ConfigError(self.source, [_yaml_fault(error)]) from error
         finally:
             loader.dispose()
+
+    def _refuse_depth(self) -> None:
+        """Refuse what is nested deeper than any configuration, before nodes are made of it.
+
+        These are made by a function in C that calls itself: a file of brackets would end the process without a word.
+        """
+        level = 0
+        for event in yaml.parse(self._text, Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                level += 1
+                if level > MOST_LEVELS:
+                    raise ConfigError(self.source, [Fault("", _TOO_DEEP, event.start_mark.line + 1)])
+            elif isinstance(event, yaml.CollectionEndEvent):
+                level -= 1
 
     @cached_property
     def _root(self) -> yaml.Node | None:
@@ -154,5 +170,5 @@ def _yaml_fault(error: Exception) -> Fault:
         what = " ".join(part for part in (error.context, error.problem) if part)
         return Fault("", f"this is no YAML: {what}", error.problem_mark.line + 1)
     if isinstance(error, RecursionError):
-        return Fault("", "this is no configuration: it is nested too deeply")
+        return Fault("", _TOO_DEEP)
     return Fault("", f"this is no YAML: {error}")

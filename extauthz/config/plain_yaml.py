@@ -11,7 +11,7 @@ import yaml
 # libyaml reads ten times as fast; the wheels of PyYAML have it.
 Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# More levels than a configuration has; what is nested deeper is left to PyYAML, which refuses it in the end.
+# More levels than a configuration has; what is nested deeper is refused.
 MOST_LEVELS: Final = 32
 
 _TEXT: Final = "tag:yaml.org,2002:str"

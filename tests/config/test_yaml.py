@@ -38,7 +38,10 @@ GOOD = text_of({"gateways": {"g": GATEWAY}})
         ("a: \x00\n", "this is no YAML"),
         ("gateways: &g\n  g: *g\n", "gateways.g"),
         ("1: 2\n", "gateways: is missing"),
-        ("[" * 20_000, "nested too deeply|this is no YAML"),
+        ("[" * 20_000, "line 1: this is no configuration: it is nested too deeply"),
+        ("gateways:\n  g: " + "[" * 200_000 + "]" * 200_000, "line 2: .* nested too deeply"),
+        ("- " * 200_000, "nested too deeply"),
+        ("gateways: &g\n  " + "{a: " * 200_000, "nested too deeply"),
         ('gateways: {g: {hosts: ["\\ud800"]}}', "this is no YAML"),
     ],
 )
