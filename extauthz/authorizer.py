@@ -306,17 +306,3 @@ def _parts(snapshot: Snapshot, known: Recalled, request: Request, write: Write) 
     # A stamp for this request alone: all around it is the same in every answer to this user.
     around = snapshot.answers.build(decision, stamp_gap(len(issued.text)))
     return with_stamp(write(around), issued.text)
-
-
-def build_answer(snapshot: Snapshot, request: Request, decision: Decision) -> Answer:
-    """Sign what a decision allows, and build the answer; what every door does between its two translations.
-
-    Raises:
-        AnswerError: A value of the answer cannot be sent.
-    """
-    stamp = None
-    if isinstance(decision, Allow) and snapshot.stamper is not None:
-        stamp = snapshot.stamper.issue(
-            decision.gateway.id, decision.user, str(decision.peer), request.method, request.host, request.path
-        ).text
-    return snapshot.answers.build(decision, stamp, request.headers)

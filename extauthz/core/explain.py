@@ -11,7 +11,7 @@ from extauthz.core import steps
 from extauthz.core.assertion import Refused
 from extauthz.core.attribution import has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.decide import decide
-from extauthz.core.decision import Allow, Decision, Shadowed
+from extauthz.core.decision import Decision
 from extauthz.core.hints import hint
 from extauthz.core.policy import Policy
 from extauthz.core.reasons import Reason
@@ -63,13 +63,6 @@ def explain(policy: Policy, request: Request) -> Explanation:
 
     decision = decide(policy, request, observe)
     return Explanation(decision, tuple(outcomes), hints[-1] if hints else "")
-
-
-def denial_text(decision: Decision) -> str | None:
-    """Return the reason's code of a denial, enforced or not; None for an allow."""
-    if isinstance(decision, Allow):
-        return None
-    return (decision.denial if isinstance(decision, Shadowed) else decision).reason.code
 
 
 def _show_caller(e: Evaluation) -> str:
