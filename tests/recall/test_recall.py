@@ -3,7 +3,6 @@
 The invariant: an authorizer that recalls answers and tells every request as one that decides each anew.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,67 +19,10 @@ from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer, Snapshot
 from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
-from extauthz.telemetry.lines import LineMaker, encode
 from extauthz.wire import shape
-from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 from extauthz.wire.pb import check_pb2 as pb
+from recall.both import CALLERS, GATEWAYS, Both
 from telemetry.looking import Onlooker
-
-GATEWAYS: dict[str, Any] = {
-    "g": gateway({"allowUsers": []}, trustedProxies=["10.0.0.7", "10.0.1.0/24"], hosts=["gateway.example.com"]),
-    "listed": gateway({"allowUsers": ["nick@example.com", "a,b"], "allowCommaInUser": True}),
-    "nine": gateway({"allowUsers": []}, ruleset="openclaw-2026.9", allowRealIpFallback=True),
-    "origins": gateway(controlUi={"allowedOrigins": ["https://gateway.example.com"]}),
-    "caller": gateway(peer="caller", trustedProxies=["127.0.0.1"]),
-    "narrow": gateway(callers={"addresses": ["127.0.0.1"]}),
-    "shadow": gateway(mode="shadow"),
-    "host": gateway({"requiredHeaders": ["Host"]}),
-    "certified": gateway(trustedPrincipals=["spiffe://cluster/proxy"], require="all"),
-}
-CALLERS = (LOOPBACK, UNIX, Caller(parse_address("127.0.0.2")), Caller(parse_address("192.0.2.1")))
-
-
-class _Both:
-    """The same file twice: once as it is served, once with nothing recalled."""
-
-    def __init__(self) -> None:
-        snapshot = make_snapshot(load_gateways(GATEWAYS, stamp={"enabled": False}))
-        self._lines = LineMaker(["cookie"])
-        self._served, self._anew = Onlooker(), Onlooker()
-        self.served = Authorizer(snapshot, self._served)
-        self.anew = Authorizer(replace(snapshot), self._anew, recalls=False)
-
-    def compare_check(self, message: bytes, caller: Caller) -> bool:
-        """Ask both over gRPC, and tell whether it was recalled."""
-        assert _without_ids(self.served.check(message, caller)) == _without_ids(self.anew.check(message, caller))
-        return self._compare_lines()
-
-    def compare_forward(self, message: HttpMessage, caller: Caller) -> bool:
-        """Ask both over HTTP, and tell whether it was recalled."""
-        served, anew = self.served.forward(message, caller), self.anew.forward(message, caller)
-        assert _plain(served) == _plain(anew)
-        return self._compare_lines()
-
-    def _compare_lines(self) -> bool:
-        record, other = self._served.records.pop(), self._anew.records.pop()
-        other = other._replace(id=record.id, decision_ns=record.decision_ns, door_ns=record.door_ns)
-        told = json.loads(self._lines.written(record))
-        assert told == json.loads(encode(self._lines.line(record))) == json.loads(encode(self._lines.line(other)))
-        assert list(told["headers"]) == list(json.loads(self._lines.written(record))["headers"])
-        return record.again is not None
-
-
-def _without_ids(response: bytes) -> dict[str, Any]:
-    found = pb.CheckResponse.FromString(response)
-    decision = found.dynamic_metadata.fields["decision"].string_value
-    assert decision
-    text = response.replace(decision.encode(), b"-" * len(decision))
-    return {"bytes": text}
-
-
-def _plain(answer: HttpAnswer) -> tuple[int, list[tuple[bytes, bytes]]]:
-    return answer.status, [(name, b"" if name == b"x-authz-decision" else value) for name, value in answer.headers]
-
 
 NAMES = st.sampled_from(
     [
@@ -135,7 +77,7 @@ ABOUT = st.fixed_dictionaries(
 @given(asked=st.lists(st.tuples(PAIRS_AND_MORE, ABOUT, st.sampled_from(FORMS), st.sampled_from(CALLERS)), min_size=2))
 @bounded
 def test_recalled_or_not_every_answer_and_line_is_the_same(asked: list[tuple[Any, Any, Any, Caller]]) -> None:
-    both = _Both()
+    both = Both()
     for pairs, about, form, caller in [*asked, *asked[::-1]]:
         both.compare_check(check_request(pairs, form=form, **about), caller)
     # And once more what was allowed: the second time it is certainly recalled, where it may be.
@@ -143,6 +85,34 @@ def test_recalled_or_not_every_answer_and_line_is_the_same(asked: list[tuple[Any
         message = check_request(pairs, form=form, **about)
         both.compare_check(message, caller)
         both.compare_check(message, caller)
+
+
+OTHERWISE: dict[str, Any] = {
+    "gateway": "g",
+    "peer": "10.0.0.8",
+    "method": "POST",
+    "host": "evil.example",
+    "path": "/b",
+    "principal": b"spiffe://cluster/other",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["certified", "nine", "host"])
+def test_one_thing_told_otherwise_is_another_question(name: str, form: Any) -> None:
+    both = Both()
+    usual: dict[str, Any] = {"gateway": name, "principal": b"spiffe://cluster/proxy"}
+    good = check_request(PAIRS, form=form, **usual)
+    others = [check_request(PAIRS, form=form, **usual | {key: value}) for key, value in OTHERWISE.items()]
+    for place, (header, _) in enumerate(PAIRS):
+        for value in ("", "other", b"\xff"):
+            pairs: list[tuple[str, Any]] = [*PAIRS[:place], (header, value), *PAIRS[place + 1 :]]
+            others.append(check_request(pairs, form=form, **usual))
+    for other in others:
+        for message in (good, other, good, other):
+            both.compare_check(message, LOOPBACK)
+    for caller in CALLERS:
+        both.compare_check(good, caller)
 
 
 # A HeaderValue that is written otherwise than Envoy writes one; some of them mean another header to a parser.
@@ -182,7 +152,7 @@ def _with_entry(entry: bytes) -> bytes:
 @pytest.mark.parametrize("second", ODD_ENTRIES)
 @pytest.mark.parametrize("first", ["a value that ends late", "a key alone", "a long value", "a second key"])
 def test_header_that_is_written_otherwise_means_what_a_parser_says(first: str, second: str) -> None:
-    both = _Both()
+    both = Both()
     plain = _with_entry(b"\n\x06accept\x1a\x03*/*")
     for message in (plain, plain, _with_entry(ODD_ENTRIES[first]), _with_entry(ODD_ENTRIES[second]), plain):
         both.compare_check(message, LOOPBACK)
@@ -192,7 +162,7 @@ def test_header_that_is_written_otherwise_means_what_a_parser_says(first: str, s
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=2), st.integers(0, 2))))
 @bounded
 def test_bytes_changed_on_the_way_mean_what_a_parser_says(changes: list[tuple[float, bytes, int]]) -> None:
-    both = _Both()
+    both = Both()
     good = check_request([*PAIRS, ("accept", "*/*"), ("cookie", "c" * 200)])
     for _ in range(2):
         both.compare_check(good, LOOPBACK)
@@ -203,7 +173,7 @@ def test_bytes_changed_on_the_way_mean_what_a_parser_says(changes: list[tuple[fl
 
 @pytest.mark.parametrize("form", FORMS)
 def test_same_question_is_recalled_whatever_else_the_request_carries(form: Any) -> None:
-    both = _Both()
+    both = Both()
     recalled = []
     for number in range(3):
         more = [("x-request-id", f"id-{number}"), ("cookie", "c" * number * 100), ("x-empty", "")]
