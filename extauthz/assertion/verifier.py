@@ -6,6 +6,7 @@ It fetches nothing and waits for nothing: it takes the keys as they are now, and
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
@@ -30,8 +31,11 @@ FORBIDDEN_MEMBERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64",
 _MAX_TIME: Final = 10**12  # Unix seconds, in 30,000 years
 # A read that was under way when the key was first asked for may have been too early for it.
 _PATIENT_LOOKS: Final = 3
+# JSON can escape one alone, which is no character: there is no UTF-8 in which anybody could be told of such a user.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNITS: Final = (("days", 86_400), ("h", 3600), ("min", 60))
-_UNVERIFIED_EMAIL: Final = (False, "false")
+# What an issuer says that has verified an email, or says nothing of it; Cognito and others write a text.
+_VERIFIED_EMAIL: Final = (None, True, "true", "True")
 
 
 class AssertionVerifier:
@@ -145,10 +149,10 @@ class AssertionVerifier:
         if isinstance(until, Refused):
             return until
         user = claims.get(rules.user_claim)
-        if not isinstance(user, str) or not trim(user):
+        if not isinstance(user, str) or not trim(user) or _SURROGATE.search(user):
             return _invalid(f"its claim {show(rules.user_claim)} names nobody")
-        if rules.user_claim == "email" and claims.get("email_verified") in _UNVERIFIED_EMAIL:
-            return _invalid("its issuer says that the email is not verified (email_verified)")
+        if rules.user_claim == "email" and claims.get("email_verified") not in _VERIFIED_EMAIL:
+            return _invalid("its issuer does not say that the email is verified (email_verified)")
         ends = until - rules.leeway
         return Remembered(Verified(user, key.kid, rules.issuer, audience, ends), key.fingerprint, until)
 

@@ -212,15 +212,19 @@ def test_times_with_a_fraction_are_times(issuer: Issuer, judge: Judge) -> None:
     assert judge.verified(issuer.token({"iat": NOW - 0.5, "exp": NOW + 9.5}, now=NOW)).expires_at == NOW + 9.5
 
 
-@pytest.mark.parametrize("user", [None, "", " ", "\u00a0\t", 7, True, ["nick@example.com"], {}])
+@pytest.mark.parametrize("user", [None, "", " ", "\u00a0\t", 7, True, ["nick@example.com"], {}, "nick\ud800"])
 def test_a_token_that_names_nobody(issuer: Issuer, judge: Judge, user: object) -> None:
     assert "names nobody" in judge.refused(issuer.token({"email": user}, now=NOW))
 
 
-@pytest.mark.parametrize("said", [False, "false"])
+@pytest.mark.parametrize("said", [False, "false", "False", "FALSE", "no", "0", 0, "", [], {}])
 def test_an_email_that_the_issuer_has_not_verified(issuer: Issuer, judge: Judge, said: object) -> None:
-    assert "not verified" in judge.refused(issuer.token({"email_verified": said}, now=NOW))
-    assert judge.verified(issuer.token({"email_verified": True}, now=NOW)).user == USER
+    assert "does not say that the email is verified" in judge.refused(issuer.token({"email_verified": said}, now=NOW))
+
+
+@pytest.mark.parametrize("said", [True, "true", "True", 1])
+def test_an_email_that_the_issuer_has_verified(issuer: Issuer, judge: Judge, said: object) -> None:
+    assert judge.verified(issuer.token({"email_verified": said}, now=NOW)).user == USER
 
 
 def test_a_claim_that_comes_twice(issuer: Issuer, judge: Judge) -> None:
