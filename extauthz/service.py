@@ -23,7 +23,7 @@ from extauthz.assembly import (
 )
 from extauthz.assertion.assertions import Assertions
 from extauthz.authorizer import Authorizer
-from extauthz.config.compile import follow_peers
+from extauthz.config.compile import UNRESOLVED, follow_peers
 from extauthz.config.load import Loaded
 from extauthz.config.values import Endpoint, seconds
 from extauthz.console import Console
@@ -118,6 +118,8 @@ class Service:
         self._signatures: Final = Signatures()
         self.peers: Final = Peers(lambda: self._signals.put(NEWS))
         self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
+        # What names stand for in the policy in force.
+        self._followed = UNRESOLVED
         self.assertions: Final = Assertions()
         first = make_snapshot(loaded, self.keys, self._signatures, verifiers=self.assertions.verifier)
         self.authorizer: Final = Authorizer(first, self.telemetry, recalls=self._otel is None)
@@ -256,10 +258,13 @@ class Service:
 
     def _follow_peers(self) -> None:
         """Put the addresses that names stand for now into force, between two requests. For the main thread alone."""
-        snapshot = self.authorizer.snapshot
-        policy = follow_peers(self.reloader.status.loaded, snapshot.policy, self.peers.look())
+        peers, snapshot = self.peers.look(), self.authorizer.snapshot
+        if peers is self._followed:
+            return
+        policy = follow_peers(self.reloader.status.loaded, snapshot.policy, peers)
         if policy is not snapshot.policy:
             self.authorizer.snapshot = replace(snapshot, policy=policy)
+        self._followed = peers
 
     def _status_line(self) -> str:
         status = self.reloader.status
@@ -372,12 +377,13 @@ class Service:
         self.assertions.start(0)
         self.peers.want(wanted_names(loaded), PeerSettings.configured(loaded))
         self.peers.wait(FIRST_ANSWERS_SECONDS)
-        snapshot = replace(snapshot, policy=follow_peers(loaded, snapshot.policy, self.peers.look()))
+        peers = self.peers.look()
+        snapshot = replace(snapshot, policy=follow_peers(loaded, snapshot.policy, peers))
         self.assertions.start()
         self.decision_log.follow(log)
         # The keys first: no stamp is signed by a key that the JWKS does not have.
         self.keys, self._keys_of = keys, wanted
-        self.authorizer.snapshot = snapshot
+        self.authorizer.snapshot, self._followed = snapshot, peers
 
     def _jwks(self) -> Jwks | None:
         return self.keys.jwks() if self.keys is not None else None

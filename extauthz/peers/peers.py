@@ -74,7 +74,7 @@ class Peers:
         self._clock: Final = clock
         self._asked: tuple[tuple[tuple[str, int], ...], float] | None = None
         self._lookup: Lookup | None = None
-        self._peers: dict[str, PeerName] = {}
+        self._peers: Mapping[str, PeerName] = {}
         self._faults: dict[str, str] = {}
         self._changes: dict[str, dict[str, int]] = {}
 
@@ -112,7 +112,11 @@ class Peers:
         return tuple(replace(one, changes=changes.get(one.name, {})) for one in self._resolver.statuses())
 
     def look(self) -> Mapping[str, PeerName]:
-        """Return whom each name stands for now, and tell what changed since the last time."""
+        """Return whom each name stands for now, and tell what changed since the last time.
+
+        As long as nothing does, it is the same object: nobody need go through thousands of gateways for it.
+        """
+        changed = {}
         for status in self._resolver.statuses():
             if not status.asked:
                 continue
@@ -120,10 +124,12 @@ class Peers:
             before = self._peers[status.name]
             if status.addresses != before.addresses:
                 self._tell_change(status, before)
-                self._peers[status.name] = self._peer(status)
+                changed[status.name] = self._peer(status)
             elif not status.addresses and status.fault not in before.note:
-                self._peers[status.name] = self._peer(status)
-        return dict(self._peers)
+                changed[status.name] = self._peer(status)
+        if changed:
+            self._peers = {**self._peers, **changed}
+        return self._peers
 
     def _peer(self, status: PeerStatus) -> PeerName:
         since = datetime.fromtimestamp(self._clock().time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
