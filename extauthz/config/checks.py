@@ -187,7 +187,7 @@ def _assertions(data: dict[str, Any]) -> Found:
     configured = _get(data, "headers")
     names = _HEADER_NAMES | (configured if isinstance(configured, dict) else {})
     ours = {canonical(fold(trim(name))): f"headers.{key}" for key, name in names.items() if isinstance(name, str)}
-    locations: set[str] = set()
+    sources: set[tuple[str, ...]] = set()
     for gateway, value in _gateways(data).items():
         rules = _get(value, "auth", "trustedProxy")
         assertion = _get(rules, "assertion")
@@ -204,8 +204,9 @@ def _assertions(data: dict[str, Any]) -> Found:
         if header in taken or filled.header in _NO_ASSERTION:
             whose = f"is also {taken[header]}, or an alias of it" if header in taken else "carries something else"
             yield (*place, "header"), f"{filled.header!r} {whose}: the token needs a header of its own"
-        locations.add(filled.jwks)
-        if len(locations) > MAX_SOURCES:
+        # As in rules.KeySource: what differs in one of them is read by a thread of its own.
+        sources.add((filled.jwks, *(str(assertion.get(key)) for key in ("jwksCa", "keysKept"))))
+        if len(sources) > MAX_SOURCES:
             yield (*place, "jwks"), f"is one too many: keys are fetched from {MAX_SOURCES} different places at most"
             return
 

@@ -117,6 +117,13 @@ def test_sources_have_a_bound() -> None:
     load_gateways(same)
 
 
+@pytest.mark.parametrize(("key", "value"), [("keysKept", "{}h"), ("jwksCa", "ca-{}.pem")])
+def test_one_place_that_is_read_in_many_ways_is_many_sources(key: str, value: str) -> None:
+    every = {f"g{at}": gateway({"assertion": {**POMERIUM, key: value.format(at + 1)}}) for at in range(MAX_SOURCES + 1)}
+    with pytest.raises(ConfigError, match=f"keys are fetched from {MAX_SOURCES} different places at most"):
+        load_gateways(every)
+
+
 def test_a_preset_is_filled_from_what_the_file_says() -> None:
     found = rules(POMERIUM)
     assert found.source == KeySource(location="https://openclaw.example.com/.well-known/pomerium/jwks.json")
