@@ -283,9 +283,14 @@ class Connection(asyncio.Protocol):
             _log.exception("a request could not be answered", door=self._limits.door)
             found = self._limits.gatekeeper.refuse(self._caller)
         self._later = None
-        if not self._ended:
+        if self._ended:
+            return
+        try:
             self._write(found, message)
             self._answer()
+        except Exception:  # noqa: BLE001 - no deadline runs: nobody else would close what holds a place
+            _log.exception("an answer could not be written", door=self._limits.door)
+            self.abort()
 
     def _write(self, answer: HttpAnswer, message: HttpMessage | None) -> None:
         to_head = message.method == "HEAD" if message is not None else self._parser.get_method() == b"HEAD"

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from extauthz.doors.http_limits import HEAD_BYTES
-from extauthz.wire.forward_auth import HttpAnswer
+from extauthz.config.values import Endpoint
+from extauthz.core.request import Caller
+from extauthz.doors.http_limits import HEAD_BYTES, Limits
+from extauthz.doors.http_server import HttpServer, HttpServerSettings
+from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 from forward_auth.by_hand import TARGET, everything, head, opened_in_process
 from forward_auth.opening import Doors
 from support.process import wait_until
@@ -116,6 +119,36 @@ def test_value_that_would_be_another_header_is_never_sent() -> None:
     ):
         with pytest.raises(ValueError, match="cannot be sent"):
             HttpAnswer.of(200, [(name, value)], b"")
+
+
+class Untellable:
+    """Answers later, with what no response can be written of."""
+
+    async def answer(self, _message: HttpMessage, _caller: Caller) -> HttpAnswer:
+        """Answer with a status that there is not."""
+        return HttpAnswer.of(999, [], b"")
+
+    def admits(self, _caller: Caller) -> bool:
+        """Admit everybody."""
+        return True
+
+    def refuse(self, _caller: Caller) -> HttpAnswer:
+        """Answer what is no request."""
+        return HttpAnswer.of(403, [], b"")
+
+
+def test_answer_that_came_later_and_cannot_be_written_holds_no_place() -> None:
+    limits = Limits(connections=10, header_lines=100, gatekeeper=Untellable())
+    settings = HttpServerSettings(
+        name="test", endpoints=[Endpoint.parse("127.0.0.1:0")], limits=limits, drain_seconds=1
+    )
+    server = HttpServer(Untellable(), settings)
+    server.start()
+    try:
+        assert everything(server.endpoints[0].port, head()) == b""
+        wait_until(lambda: limits.open == 0, "the connection holds no place")
+    finally:
+        server.drain()
 
 
 # A client that reads late.
