@@ -72,7 +72,8 @@ class Document:
             if isinstance(event, yaml.CollectionStartEvent):
                 level += 1
                 if level > MOST_LEVELS:
-                    raise ConfigError(self.source, [Fault("", _TOO_DEEP, event.start_mark.line + 1)])
+                    line = event.start_mark.line + 1 if event.start_mark is not None else None
+                    raise ConfigError(self.source, [Fault("", _TOO_DEEP, line)])
             elif isinstance(event, yaml.CollectionEndEvent):
                 level -= 1
 
