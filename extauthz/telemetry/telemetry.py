@@ -26,8 +26,8 @@ MOST_WAITING_BYTES: Final = 16_777_216
 # How long the writer rests between two looks at the queue: what a decision waits at most until it is seen.
 PAUSE_SECONDS: Final = 0.05
 # Decisions handed on together, and how long the writer then rests before the next ones. One thread of Python runs at
-# a time: without the rest, a request would wait for five milliseconds (sys.getswitchinterval) to be decided. A door
-# that never rests lets the writer have its turn as seldom: where many wait, more are taken at once.
+# a time: without the rest, a request would wait for a whole turn of the writer (process.SWITCH_SECONDS) to be decided.
+# A door that never rests lets the writer have its turn as seldom: where many wait, more are taken at once.
 BATCH: Final = 32
 LARGEST_BATCH: Final = 512
 _SHARE_OF_WAITING: Final = 8
