@@ -66,7 +66,7 @@ def explain(policy: Policy, request: Request) -> Explanation:
 
 
 def _show_caller(e: Evaluation) -> str:
-    return f"asked by {e.request.caller}"
+    return f"asked by {plain(str(e.request.caller))}"
 
 
 def _show_gateway(e: Evaluation) -> str:
@@ -78,7 +78,7 @@ def _show_gateway(e: Evaluation) -> str:
 def _show_gateway_caller(e: Evaluation) -> str:
     if e.gateway.callers is None:
         return f"gateway {e.gateway.id} has no callers of its own"
-    return f"asked by {e.request.caller}"
+    return f"asked by {plain(str(e.request.caller))}"
 
 
 def _show_alias(e: Evaluation) -> str:

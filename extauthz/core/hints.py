@@ -51,13 +51,14 @@ def _caller(e: Evaluation) -> str:
         callers = gateway.callers
     where = "callers" if callers is e.policy.callers else f"the callers of gateway {gateway.id}" if gateway else ""
     caller = e.request.caller
+    asked_by = plain(str(caller))
     if callers.addresses is not None and caller.address is not None and caller.address not in callers.addresses:
         nearest = callers.addresses.nearest(caller.address)
         known = f", which is not in {where}; {nearest} is" if nearest is not None else f"; {where} has no such address"
-        return f"Asked by {caller}{known}."
+        return f"Asked by {asked_by}{known}."
     if callers.principals and callers.principals.isdisjoint(caller.principals):
-        return f"Asked by {caller}; {where} wants a client certificate too, and none of its names is in `principals`."
-    return f"Asked by {caller}."
+        return f"Asked by {asked_by}; {where} wants a client certificate too, and none of its names is in `principals`."
+    return f"Asked by {asked_by}."
 
 
 def _gateway(e: Evaluation) -> str:
@@ -87,7 +88,7 @@ def _untrusted(e: Evaluation) -> str:
     nearest = trusted.nearest(e.peer)
     known = f"; {nearest} is" if nearest is not None else f", which has no IPv{e.peer.version} entry"
     names = "".join(f" {name}." for name in e.gateway.peer_names)
-    return f"The peer {e.peer} is not in trustedProxies{known}.{names}{_beside(e)}{_in_between(e)}"
+    return f"The peer {plain(str(e.peer))} is not in trustedProxies{known}.{names}{_beside(e)}{_in_between(e)}"
 
 
 def _beside(e: Evaluation) -> str:
@@ -104,7 +105,7 @@ def _untrusted_principal(e: Evaluation) -> str:
     if principals is None:
         return ""
     listed = e.peer is not None and e.peer in proxies
-    address = f" The peer {e.peer} is not in trustedProxies either." if proxies and not listed else ""
+    address = f" The peer {plain(str(e.peer))} is not in trustedProxies either." if proxies and not listed else ""
     if not principal:
         return f"The proxy tells of no client certificate; over HTTP none can.{address}"
     seen = f"The principal seen is {quote(principal)}"
@@ -135,11 +136,12 @@ def _unattributed(e: Evaluation) -> str:
     if not steps.is_trusted_proxy(e):
         return _untrusted(e) if steps.TRUSTED.check(e) is not None else _untrusted_principal(e)
     if not has_forwarded_evidence(e.headers):
-        return f"The peer {e.peer} sent no forwarded header at all."
+        return f"The peer {plain(str(e.peer))} sent no forwarded header at all."
     if "x-forwarded-for" not in e.values:
-        return f"The peer {e.peer} is trusted, but sent no X-Forwarded-For."
+        return f"The peer {plain(str(e.peer))} is trusted, but sent no X-Forwarded-For."
     chain = quote(e.values["x-forwarded-for"])
-    return f"The peer {e.peer} is trusted, but in its X-Forwarded-For, {chain}, every address is loopback or trusted."
+    peer = plain(str(e.peer))
+    return f"The peer {peer} is trusted, but in its X-Forwarded-For, {chain}, every address is loopback or trusted."
 
 
 def _missing(e: Evaluation) -> str:

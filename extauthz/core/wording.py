@@ -51,5 +51,5 @@ def principal_of(e: Evaluation) -> str:
 def peer_of(e: Evaluation) -> str:
     """Tell the peer, or why it is not known."""
     if e.peer is not None:
-        return f"the peer is {e.peer}"
+        return f"the peer is {plain(str(e.peer))}"
     return f"the peer cannot be read from {quote(e.request.source)}" if e.request.source else "the peer is not known"

@@ -30,6 +30,17 @@ def hint(folder: Path, rules: dict[str, Any] | None = None, peer: str = "10.0.0.
     return told
 
 
+@pytest.mark.parametrize("peer", ["fe80::1%\x1b[2J", "fe80::1%a\nallowed as root", "fe80::1%\x9b"])
+def test_a_peer_cannot_steer_the_terminal(tmp_path: Path, peer: str) -> None:
+    (tmp_path / "e.yaml").write_text(text_of({"gateways": {"g": gateway()}}), encoding="utf-8")
+    line = {"gateway": "g", "peer": peer, "headers": dict(PAIRS)}
+    argv = ["explain", "--config", str(tmp_path / "e.yaml"), "--requests", "-"]
+    shown = CliRunner().invoke(main, argv, input=json.dumps(line), color=True).stdout
+    assert "trusted_proxy_untrusted_source" in shown
+    assert peer not in shown
+    assert ascii(peer) in shown
+
+
 # The source.
 
 
