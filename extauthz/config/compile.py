@@ -119,13 +119,17 @@ def follow_peers(loaded: Loaded, policy: Policy, peers: Peers) -> Policy:
         peers: What each name stands for now.
     """
     changed = {}
+    # Thousands of gateways have the same proxy: what its entries come to is made once.
+    made: dict[tuple[str, ...], tuple[tuple[PeerName, ...], AddressSet]] = {}
     for name, gateway in policy.gateways.items():
         if gateway.peer_names:
-            entries = loaded.settings.gateways[name].trusted_proxies
-            names = _peer_names(entries, peers)
-            if names != gateway.peer_names:
-                trusted = _trusted(entries, names)
-                changed[name] = replace(gateway, trusted_proxies=trusted, peer_names=names)
+            entries = tuple(loaded.settings.gateways[name].trusted_proxies)
+            found = made.get(entries)
+            if found is None:
+                names = _peer_names(entries, peers)
+                found = made[entries] = (names, _trusted(entries, names))
+            if found[0] != gateway.peer_names:
+                changed[name] = replace(gateway, trusted_proxies=found[1], peer_names=found[0])
     return policy.replaced(changed) if changed else policy
 
 

@@ -86,6 +86,10 @@ class Required:
         )
 
 
+# The note of a name that nobody has asked about yet.
+NOT_RESOLVED: Final = "not resolved"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerName:
     """One name in `trustedProxies`, and whom it stands for while this policy is in force.
@@ -98,7 +102,7 @@ class PeerName:
 
     entry: str
     addresses: tuple[Address, ...] = ()
-    note: str = "not resolved"
+    note: str = NOT_RESOLVED
 
     def __str__(self) -> str:
         known = ", ".join(map(str, self.addresses)) or "nobody"

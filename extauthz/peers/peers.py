@@ -8,7 +8,7 @@ from typing import Any, Final
 from extauthz.config.load import Loaded
 from extauthz.config.peer_names import DNS_PREFIX, names_in, parse_server
 from extauthz.config.values import seconds
-from extauthz.core.policy import PeerName
+from extauthz.core.policy import NOT_RESOLVED, PeerName
 from extauthz.logs import get_logger
 from extauthz.peers.known import CHANGES, Bounds, Moment, PeerStatus
 from extauthz.peers.lookup import DnsLookup
@@ -125,7 +125,8 @@ class Peers:
             if status.addresses != before.addresses:
                 self._tell_change(status, before)
                 changed[status.name] = self._peer(status)
-            elif not status.addresses and status.fault not in before.note:
+            elif not status.addresses and before.note == NOT_RESOLVED:
+                # Why, as it was at first: a fault that alternates is no reason for another policy each time.
                 changed[status.name] = self._peer(status)
         if changed:
             self._peers = {**self._peers, **changed}
