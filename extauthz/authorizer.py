@@ -216,10 +216,15 @@ class Authorizer:
         decision_id = new_decision_id()
         snapshot = self.snapshot
         request = _unreadable(caller)
-        decision = refuse_unreadable(snapshot.policy, caller)
-        if snapshot.refusals is not None:
-            decision = snapshot.refusals.weigh(request, decision)
-        response = forward_auth.encode(snapshot.answers.build(decision), decision_id)
+        try:
+            decision = refuse_unreadable(snapshot.policy, caller)
+            if snapshot.refusals is not None:
+                decision = snapshot.refusals.weigh(request, decision)
+            response = forward_auth.encode(snapshot.answers.build(decision), decision_id)
+        except Exception:  # noqa: BLE001 - as above
+            _log_unforeseen(decision_id)
+            decision = _UNFORESEEN
+            response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
             taken = perf_counter_ns() - began
             self._tell(decision_id, UNNAMED_DOOR, snapshot, request, decision, taken, taken)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from cases.build import LOOPBACK, PAIRS, CountingStamper, FailingStamper, author
 from cases.generated import bounded, examples
 from cases.messages import FORMS, check_request, read
 from cases.oracle import decide as oracle
+from extauthz.core.address import parse_address
+from extauthz.core.request import Caller
+from extauthz.refusals import RateLimit, RefusalLimiter, RefusalLimits
 from extauthz.wire.pb import check_pb2 as pb
 from support.logs import captured_logs, configured_logs
 
@@ -37,6 +41,23 @@ def test_failure_inside_is_a_denial_and_no_error_that_a_proxy_may_pass(error: Ex
     assert outcome.status == 403
     decision = outcome.response.dynamic_metadata.fields["decision"].string_value
     assert [entry["decision"] for entry in logs] == [decision]
+
+
+def _no_clock() -> int:
+    raise OSError(5, "no clock")
+
+
+def test_failure_at_bytes_that_are_no_request_is_a_denial_too() -> None:
+    authorizer = authorizer_of({"g": gateway()})
+    limits = RefusalLimits(per_peer=RateLimit(1, 60), per_user=None, tracked=10)
+    limiter = RefusalLimiter(limits, clock=_no_clock)
+    authorizer.snapshot = replace(authorizer.snapshot, refusals=limiter)
+    stranger = Caller(parse_address("192.0.2.1"))
+    with captured_logs() as logs:
+        answer = authorizer.refuse(stranger)
+    assert answer.status == 403
+    assert b"internal_error" in answer.body
+    assert len(logs) == 1
 
 
 class _OddStamper(CountingStamper):
