@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from extauthz.core import reasons
+from extauthz.core.admission import CALLER, READABLE
 from extauthz.core.decision import Allow, Decision, Deny, Shadowed
 from extauthz.core.policy import Policy
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Caller, Request
 from extauthz.core.rulesets import ADMISSION
-from extauthz.core.steps import CALLER, READABLE, Evaluation, Step
+from extauthz.core.step import Evaluation, Step
 
 Observe = Callable[[Step, Evaluation, Reason | None], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from extauthz.core import steps
+from extauthz.core import admission, steps
 from extauthz.core.assertion import Refused
 from extauthz.core.attribution import has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.decide import decide
@@ -16,7 +16,7 @@ from extauthz.core.hints import hint
 from extauthz.core.policy import Policy
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Request
-from extauthz.core.steps import Evaluation, Step
+from extauthz.core.step import Evaluation, Step
 from extauthz.core.text import is_blank
 from extauthz.core.wording import count, peer_of, plain, principal_of, quote, some, value_of
 
@@ -94,7 +94,7 @@ def _show_readable(e: Evaluation) -> str:
     if len(headers.names) > e.policy.most_headers:
         return f"{len(headers.names)} headers; limits.headers is {e.policy.most_headers}"
     longest = e.policy.longest_header_bytes
-    long = steps.too_long(headers, longest) if headers.size > longest else None
+    long = admission.too_long(headers, longest) if headers.size > longest else None
     if long is not None:
         return f"{quote(long)} is longer than limits.headerBytes, {longest}"
     try:
@@ -225,11 +225,11 @@ def _show_statable(e: Evaluation) -> str:
 
 
 _SHOW: Final[dict[Step, Callable[[Evaluation], str]]] = {
-    steps.CALLER: _show_caller,
-    steps.GATEWAY: _show_gateway,
-    steps.GATEWAY_CALLER: _show_gateway_caller,
-    steps.ALIAS: _show_alias,
-    steps.READABLE: _show_readable,
+    admission.CALLER: _show_caller,
+    admission.GATEWAY: _show_gateway,
+    admission.GATEWAY_CALLER: _show_gateway_caller,
+    admission.ALIAS: _show_alias,
+    admission.READABLE: _show_readable,
     steps.CONFIGURED: _show_configured,
     steps.PROXIES: _show_proxies,
     steps.ATTRIBUTED: _show_attributed,

@@ -7,7 +7,7 @@ only names are told, and of values only those that the rules weigh.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from extauthz.core import steps
+from extauthz.core import admission, steps
 from extauthz.core.address import parse_address
 from extauthz.core.assertion import AUTHORIZATION, Refused
 from extauthz.core.attribution import has_forwarded_evidence
@@ -16,7 +16,7 @@ from extauthz.core.origin import host_name
 from extauthz.core.principals import is_plain
 from extauthz.core.reasons import Reason
 from extauthz.core.request import Headers
-from extauthz.core.steps import Evaluation, Step
+from extauthz.core.step import Evaluation, Step
 from extauthz.core.text import canonical, fold, is_blank, trim
 from extauthz.core.wording import peer_of, plain, quote, some
 
@@ -216,10 +216,10 @@ def _origin(e: Evaluation) -> str:
 
 
 _SEEN: Final[dict[Step, Callable[[Evaluation], str]]] = {
-    steps.CALLER: _caller,
-    steps.GATEWAY: _gateway,
-    steps.GATEWAY_CALLER: _caller,
-    steps.ALIAS: _alias,
+    admission.CALLER: _caller,
+    admission.GATEWAY: _gateway,
+    admission.GATEWAY_CALLER: _caller,
+    admission.ALIAS: _alias,
     steps.ATTRIBUTED: _unattributed,
     steps.TRUSTED: _untrusted,
     steps.TRUSTED_PRINCIPAL: _untrusted_principal,

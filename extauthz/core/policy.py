@@ -19,7 +19,7 @@ from extauthz.core.text import canonical, fold, trim
 if TYPE_CHECKING:
     from extauthz.core.assertion import Assertion
     from extauthz.core.rulesets import Ruleset
-    from extauthz.core.steps import Step
+    from extauthz.core.step import Step
 
 
 # A service's callers are few and come again: what was found out about this many of them is remembered.

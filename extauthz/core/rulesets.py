@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from extauthz.core import steps
-from extauthz.core.steps import Step
+from extauthz.core import admission, steps
+from extauthz.core.step import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ OPENCLAW_2026_9: Final = Ruleset(
 RULESETS: Final = {ruleset.name: ruleset for ruleset in (STANDARD, OPENCLAW_2026_2, OPENCLAW_2026_9)}
 
 # What comes before any ruleset, in this order: first until the gateway is known, then under that gateway.
-ADMISSION: Final = (steps.CALLER, steps.GATEWAY)
-GATEWAY_ADMISSION: Final = (steps.GATEWAY_CALLER, steps.ALIAS, steps.READABLE)
+ADMISSION: Final = (admission.CALLER, admission.GATEWAY)
+GATEWAY_ADMISSION: Final = (admission.GATEWAY_CALLER, admission.ALIAS, admission.READABLE)
 # What comes after any ruleset.
 COMPLETION: Final = (steps.STATABLE,)

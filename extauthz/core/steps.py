@@ -1,24 +1,24 @@
-"""The steps of the decision, each one question with its reason. Order is not decided here: see rulesets.py.
+"""The steps of the rules, each one question with its reason. Order is not decided here: see rulesets.py.
 
 A step's `check` returns None if the request passes it, else the reason. It may read the evaluation and, where
 its name says so (the gateway, the values), write what later steps need. It decides from nothing else: no clock,
 no file, no environment.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from extauthz.core import reasons
-from extauthz.core.address import Address, parse_address
-from extauthz.core.assertion import Flaw, Refused, Verdict
+from extauthz.core.address import Address
+from extauthz.core.assertion import Flaw, Refused
 from extauthz.core.attribution import client_behind, has_forwarded_evidence, has_tailscale_evidence
 from extauthz.core.origin import is_private_host, parse_origin
 from extauthz.core.reasons import Reason
-from extauthz.core.text import all_plain, fold, has_control, is_blank, trim
+from extauthz.core.step import Evaluation, Step
+from extauthz.core.text import fold, has_control, is_blank, trim
 
 if TYPE_CHECKING:
-    from extauthz.core.policy import Gateway, Policy
-    from extauthz.core.request import Headers, Request
+    from extauthz.core.policy import Gateway
 
 # An address of e-mail has 254 bytes at most (RFC 5321). The stamp carries the user too, in base64, and no header value
 # may have more than 16 KiB, nor a stamp more than 8.
@@ -28,129 +28,6 @@ LONGEST_USER_BYTES: Final = 1024
 FORWARDED_FOR: Final = "x-forwarded-for"
 REAL_IP: Final = "x-real-ip"
 WEIGHED: Final = (FORWARDED_FOR, REAL_IP, "origin")
-
-
-class Evaluation:
-    """One decision in the making: the request, and what the steps so far found out about it.
-
-    Attributes:
-        policy: The policy in force.
-        request: What is asked.
-        gateway: Set by the gateway step; not there before.
-        headers: The request's headers; not there before the `readable` step found them readable.
-        peer: The address whose word about the user is taken; None if it cannot be read.
-        values: The headers that the gateway's ruleset reads, decoded; absent ones are not in it.
-        user: The user as the user header names it, trimmed; "" before the user step found one. Without a user header,
-            as the assertion names it.
-        verdict: What came of the assertion; not there before that step had one to verify.
-    """
-
-    __slots__ = ("gateway", "headers", "peer", "policy", "request", "user", "values", "verdict")
-
-    gateway: "Gateway"
-    headers: "Headers"
-    values: dict[str, str]
-    verdict: Verdict
-
-    def __init__(self, policy: "Policy", request: "Request") -> None:
-        self.policy = policy
-        self.request = request
-        self.peer: Address | None = None
-        self.user = ""
-
-
-def _reads_nothing(_gateway: "Gateway") -> Iterable[str]:
-    return ()
-
-
-def _always_open(_gateway: "Gateway") -> bool:
-    return False
-
-
-class Step(NamedTuple):
-    """One step.
-
-    Attributes:
-        name: Its name in explanations and logs.
-        check: The question.
-        reasons: What it may answer.
-        reads: The folded names of the headers whose values it looks at, for one gateway.
-        names_user: It comes when a trusted peer has named a user, so that a denial can say whom.
-        settled: Under this gateway's configuration every request passes: the step is told in explanations, and not
-            asked in decisions.
-    """
-
-    name: str
-    check: Callable[[Evaluation], Reason | None]
-    reasons: tuple[Reason, ...]
-    reads: Callable[["Gateway"], Iterable[str]] = _reads_nothing
-    names_user: bool = False
-    settled: Callable[["Gateway"], bool] = _always_open
-
-
-# Before any ruleset.
-
-
-def _caller(e: Evaluation) -> Reason | None:
-    return None if e.policy.callers.admit(e.request.caller) else reasons.CALLER_NOT_ALLOWED
-
-
-def _gateway(e: Evaluation) -> Reason | None:
-    gateway = e.policy.select(e.request.gateway, e.request.host)
-    if gateway is None:
-        return reasons.GATEWAY_UNKNOWN
-    e.gateway = gateway
-    e.peer = e.request.caller.address if gateway.peer_is_caller else parse_address(e.request.source)
-    return None
-
-
-def _gateway_caller(e: Evaluation) -> Reason | None:
-    callers = e.gateway.callers
-    return None if callers is None or callers.admit(e.request.caller) else reasons.CALLER_NOT_ALLOWED
-
-
-def _alias(e: Evaluation) -> Reason | None:
-    headers = e.request.headers
-    if headers is None:
-        return None
-    names = headers.names
-    if e.gateway.protected_plain and all_plain(headers.together, len(names)):  # as in nearly every request
-        return None
-    return reasons.HEADER_ALIAS_REFUSED if e.gateway.aliases(names) else None
-
-
-def _readable(e: Evaluation) -> Reason | None:
-    headers = e.request.headers
-    if headers is None or e.request.fault:
-        return reasons.REQUEST_MALFORMED
-    names = headers.names
-    if len(names) > e.policy.most_headers or (
-        # No header is longer than the message it came in: most requests need no look at each.
-        headers.size > e.policy.longest_header_bytes and too_long(headers, e.policy.longest_header_bytes) is not None
-    ):
-        return reasons.REQUEST_MALFORMED
-    read = headers.read
-    values = {}
-    try:
-        for name in e.gateway.reads:
-            value = read(name)
-            if value is not None:
-                values[name] = value.decode()
-            elif name == "host" and e.request.host:  # in HTTP/2 and to Envoy it is no header
-                values[name] = e.request.host
-    except UnicodeDecodeError:
-        return reasons.REQUEST_MALFORMED
-    e.values = values
-    e.headers = headers
-    return None
-
-
-def too_long(headers: "Headers", limit: int) -> str | None:
-    """Return the first header whose name or value has more than `limit` bytes, or None."""
-    for name in headers.names:
-        if len(name.encode()) > limit or len(headers.read(name) or b"") > limit:
-            return name
-    return None
 
 
 # The rules.
@@ -369,17 +246,6 @@ def _statable(e: Evaluation) -> Reason | None:
     too_long = len(user.encode()) > LONGEST_USER_BYTES
     return reasons.REQUEST_MALFORMED if too_long or has_control(user) else None
 
-
-CALLER: Final = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))
-GATEWAY: Final = Step("gateway", _gateway, (reasons.GATEWAY_UNKNOWN,))
-GATEWAY_CALLER: Final = Step(
-    "gateway_caller",
-    _gateway_caller,
-    (reasons.CALLER_NOT_ALLOWED,),
-    settled=lambda gateway: gateway.callers is None,
-)
-ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
-READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
 
 CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,), settled=lambda gateway: gateway.configured)
 PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=lambda gateway: gateway.names_proxy)

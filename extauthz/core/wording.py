@@ -5,7 +5,7 @@ Pure functions; nothing here knows a rule.
 
 from typing import Final
 
-from extauthz.core.steps import Evaluation
+from extauthz.core.step import Evaluation
 
 # Values longer than this are cut in explanations.
 LONGEST_SHOWN_CHARACTERS: Final = 120

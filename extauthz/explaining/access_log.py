@@ -6,7 +6,7 @@ The line has no headers. What it does not hold is not guessed: it is said that i
 import re
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
-from extauthz.core import reasons, steps
+from extauthz.core import admission, reasons, steps
 from extauthz.core.explain import explain
 from extauthz.core.policy import Gateway, Policy
 from extauthz.core.reasons import REASONS, Reason
@@ -121,7 +121,7 @@ _EVERY_STEP: Final = (
 _ALWAYS_TOLD: Final = frozenset(
     step.name
     for step in (
-        steps.GATEWAY,
+        admission.GATEWAY,
         steps.CONFIGURED,
         steps.PROXIES,
         steps.TRUSTED,

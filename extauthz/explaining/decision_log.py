@@ -8,14 +8,14 @@ that was in force then, a header that arrived counts as not blank.
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from extauthz.core import steps
+from extauthz.core import admission, steps
 from extauthz.core.address import parse_address
 from extauthz.core.decide import decide
 from extauthz.core.decision import Decision
 from extauthz.core.policy import Gateway, Policy
 from extauthz.core.reasons import CALLER_NOT_ALLOWED, REQUEST_MALFORMED, Reason
 from extauthz.core.request import Caller, Headers, Request
-from extauthz.core.steps import Evaluation, Step
+from extauthz.core.step import Evaluation, Step
 from extauthz.explaining.asserted import AsLogged, UntoldError, recall
 
 REDACTED: Final = "[redacted]"
@@ -163,11 +163,11 @@ def decide_again(policy: Policy, logged: Logged, before: Policy | None = None) -
     request = logged.request._replace(caller=caller)
 
     def observe(step: Step, e: Evaluation, reason: Reason | None) -> None:
-        if step is steps.GATEWAY:
+        if step is admission.GATEWAY:
             _see_gateway(logged, reason)
-        elif step is steps.ALIAS and reason is None and logged.more:
+        elif step is admission.ALIAS and reason is None and logged.more:
             raise UntoldError("not every header's name is logged")
-        elif step is steps.READABLE and _was_unreadable(logged):
+        elif step is admission.READABLE and _was_unreadable(logged):
             raise UntoldError("the request could not be read then, and its bytes are not logged")
         elif step in _WEIGH_PRINCIPAL and not logged.told_principal and _rests_on_principal(e):
             raise UntoldError("the present file weighs the principal, which is not logged")

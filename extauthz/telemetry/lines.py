@@ -13,13 +13,14 @@ from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from extauthz.core import reasons
 from extauthz.core.address import Address, AddressSet
+from extauthz.core.admission import READABLE
 from extauthz.core.attribution import client_behind
 from extauthz.core.decision import Allow, Deny, Shadowed
 from extauthz.core.explain import explain
 from extauthz.core.policy import Gateway, Policy
 from extauthz.core.principals import LONGEST_PRINCIPAL_CHARACTERS
 from extauthz.core.request import Headers, Request
-from extauthz.core.steps import FORWARDED_FOR, READABLE, REAL_IP, WEIGHED
+from extauthz.core.steps import FORWARDED_FOR, REAL_IP, WEIGHED
 from extauthz.core.text import fold, is_blank, trim
 from extauthz.telemetry.paths import cut, host_without_user_information, shown_path
 from extauthz.telemetry.record import Record

@@ -14,6 +14,7 @@ from extauthz.core.decide import decide
 from extauthz.core.policy import Gateway, Policy
 from extauthz.core.reasons import REASONS
 from extauthz.core.rulesets import RULESETS, Ruleset
+from extauthz.core.step import Step
 
 # Number, reason, and where it applies: standard, openclaw-2026.2, openclaw-2026.9.
 TABLE = [
@@ -48,9 +49,9 @@ def test_ruleset_is_its_column_of_the_table(column: int, name: str, allow_loopba
 BEFORE = ("caller_not_allowed", "gateway_unknown", "caller_not_allowed", "header_alias_refused", "request_malformed")
 
 
-def _asked(ruleset: str) -> list[steps.Step]:
+def _asked(ruleset: str) -> list[Step]:
     """Return every step that a request passes on its way to an allow, in order."""
-    found: list[steps.Step] = []
+    found: list[Step] = []
     policy = policy_of({"g": gateway(ruleset=ruleset)})
     decision = decide(policy, request_of(), lambda step, _evaluation, _reason: found.append(step))
     assert told(decision) == "allow:nick@example.com"
@@ -108,7 +109,7 @@ def test_the_whole_ruleset_allows_the_request_that_the_shortened_ones_are_tried_
 
 
 @pytest.mark.parametrize("forgotten", [(), (steps.TRUSTED,), (steps.CONFIGURED, steps.PROXIES, steps.TRUSTED)], ids=len)
-def test_future_ruleset_without_a_user_step_allows_nobody(forgotten: tuple[steps.Step, ...]) -> None:
+def test_future_ruleset_without_a_user_step_allows_nobody(forgotten: tuple[Step, ...]) -> None:
     ruleset = replace(STANDARD, name="future", steps=forgotten)
     assert told(decide(_policy(ruleset), request_of())) == "deny:internal_error"
 
@@ -121,7 +122,7 @@ def test_future_ruleset_without_a_peer_step_allows_no_unreadable_peer(peer: str 
 
 @bounded
 @given(kept=st.permutations([step for step in STANDARD.steps if step is not steps.USER]), cut=st.integers(0, 8))
-def test_no_selection_of_the_other_steps_makes_an_identity(kept: list[steps.Step], cut: int) -> None:
+def test_no_selection_of_the_other_steps_makes_an_identity(kept: list[Step], cut: int) -> None:
     # Steps that read the user's value cannot be asked before it is found.
     chosen = [step for step in kept[:cut] if step != steps.UNAMBIGUOUS]
     ruleset = replace(STANDARD, name="future", steps=tuple(chosen))

@@ -26,7 +26,7 @@ from extauthz.core import steps
 from extauthz.core.address import parse_address
 from extauthz.core.decide import decide
 from extauthz.core.rulesets import RULESETS
-from extauthz.core.steps import Evaluation
+from extauthz.core.step import Evaluation
 from forward_auth.asking import DIALECTS, Asked
 from telemetry.looking import Asking
 
