@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cases.corpus import OF_PROOFS
 from extauthz.core.reasons import REASONS
 from support.process import Program, require_program, running, wait_until
 
@@ -44,7 +45,7 @@ def test_every_line_that_is_printed_does_what_it_says(demo: Program) -> None:
     lines = [found.groupdict() for found in LINE.finditer(demo.log_text())]
     # All that can be shown: this host can read its own addresses, and nothing unforeseen goes wrong on demand.
     shown = {line["expect"].partition(" ")[2] for line in lines} - {""}
-    never = {"internal_error", "trusted_proxy_local_interface_check_failed"}
+    never = {"internal_error", "trusted_proxy_local_interface_check_failed", *OF_PROOFS}
     assert {code for code in REASONS if not any(reason.startswith(code) for reason in shown)} == never
     wrong = {line["title"]: outcome for line in lines if (outcome := _outcome(line["command"])) != line["expect"]}
     assert wrong == {}

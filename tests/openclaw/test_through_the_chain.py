@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cases.corpus import OF_PROOFS
 from extauthz.core.reasons import REASONS
 from openclaw.chain import HERE, IDENTITY, LOCAL, ORIGIN, REMOTE, STRANGER, TRUSTED, USER, Chain
 from openclaw.claw import greet
@@ -63,7 +64,7 @@ DENIED = [
 ]
 
 # What only a fault inside, or a host whose own addresses cannot be read, would bring about.
-UNREACHABLE = {"internal_error", "trusted_proxy_local_interface_check_failed"}
+UNREACHABLE = {"internal_error", "trusted_proxy_local_interface_check_failed", *OF_PROOFS}
 
 allowed = pytest.mark.parametrize(("gateway", "peer", "headers"), ALLOWED.values(), ids=ALLOWED)
 denied = pytest.mark.parametrize("case", DENIED, ids=[case.reason for case in DENIED])

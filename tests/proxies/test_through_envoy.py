@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cases.corpus import OF_PROOFS
 from extauthz.core.reasons import REASONS
 from support.clients import Headers, Response
 from support.process import wait_until
@@ -88,7 +89,7 @@ DENIALS = {
 
 # What no request through Envoy can bring about: the first two are faults of this host, and the whole service's
 # callers have a test of their own.
-OUT_OF_REACH = {"internal_error", "trusted_proxy_local_interface_check_failed"}
+OUT_OF_REACH = {"internal_error", "trusted_proxy_local_interface_check_failed", *OF_PROOFS}
 
 
 @pytest.mark.parametrize("case", DENIALS.values(), ids=DENIALS.keys())
