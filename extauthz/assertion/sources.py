@@ -6,20 +6,23 @@ How often, and for how long the last good ones count, is `gateway/keycache.py`'s
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from extauthz.assertion.keys import IssuerKey, Keys, parse_issuer_jwks, parse_pem
 from extauthz.assertion.rules import KID, KeySource
+from extauthz.assertion.wanted import WantedKids
 from extauthz.gateway.keycache import RefreshedKeys, Times
-from extauthz.gateway.keyset import JwksError
-from extauthz.gateway.sources import open_source
+from extauthz.gateway.keyset import JwksError, JwksUnavailableError
+from extauthz.gateway.sources import FETCH_SECONDS, open_source
 from extauthz.logs import get_logger
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ UNKNOWN_KID_SECONDS: Final = 10.0
 KEY_BY_KID_SECONDS: Final = 1.0
 """The same where each key has an address of its own: there every key is unknown before its first token."""
 
-MAX_WANTED_KIDS: Final = 4
-"""Kids not seen before that are asked for in one read, where each key has an address of its own."""
+ROUND_SECONDS: Final = 10.0
+"""How long one round of fetches may take there: none begins that could end later. The rest has its turn in the next."""
 
 MAX_KEYS_BY_KID: Final = 32
 """Keys that are kept there; the one that was found first goes first."""
@@ -112,10 +115,13 @@ class IssuerKeys(RefreshedKeys[IssuerKey]):
         """Log that the source can be read again."""
         _log.info("the keys for assertions can be read again", source=self._source.name)
 
-    def _fetch(self, location: str) -> bytes:
-        where: str | Path = location if "://" in location else Path(location)
+    def _trust(self) -> ssl.SSLContext | None:
         # Made for each read, so that a new authority in the file counts.
-        tls = _trusting(self._source.ca) if self._source.ca is not None else None
+        return _trusting(self._source.ca) if self._source.ca is not None else None
+
+    @staticmethod
+    def _fetch(location: str, tls: ssl.SSLContext | None) -> bytes:
+        where: str | Path = location if "://" in location else Path(location)
         return open_source(where, tls=tls)()
 
 
@@ -145,7 +151,7 @@ class KeysTogether(IssuerKeys):
 
     def fetch_keys(self) -> Keys:
         """Read it."""
-        return parse_issuer_jwks(self._fetch(self._source.location))
+        return parse_issuer_jwks(self._fetch(self._source.location, self._trust()))
 
     def want(self, kid: str) -> bool:
         """Ask for a read, whatever the key."""
@@ -154,40 +160,96 @@ class KeysTogether(IssuerKeys):
 
 
 class KeysByKid(IssuerKeys):
-    """Keys that have an address each, in PEM, as an AWS load balancer's. Which there are is known by tokens alone."""
+    """Keys that have an address each, in PEM, as an AWS load balancer's. Which there are is known by tokens alone.
+
+    A round fetches the known keys that are due and a few that tokens want, in turn: neither holds up the other.
+    """
 
     def __init__(self, source: KeySource, times: Times, monotonic: Callable[[], float]) -> None:
         super().__init__(source, times, monotonic)
-        self._wanted: dict[str, None] = {}
         self._read_at: dict[str, float] = {}
+        self._due: dict[str, float] = {}
+
+    def reset(self) -> None:
+        """Begin anew without a thread; who is wanted is wanted again by the next token."""
+        super().reset()
+        self._wanted = WantedKids(self._monotonic)
+
+    def find(self, kid: str) -> IssuerKey | None:
+        """Return the key with this id, if it may be used now: each has an age of its own. Never waits."""
+        key = super().find(kid)
+        return key if key is not None and self._counts(kid) else None
 
     def want(self, kid: str) -> bool:
-        """Ask for this key. One that cannot be part of a path is not asked for."""
-        if not _PLAIN_KID.fullmatch(kid):
-            return False
-        if len(self._wanted) < MAX_WANTED_KIDS:
-            self._wanted[kid] = None
-        return kid in self._wanted and self.look_again(self.reads)
+        """Ask for this key. One that cannot be part of a path, or failed a while ago, is not asked for."""
+        return _PLAIN_KID.fullmatch(kid) is not None and self._wanted.add(kid) and self.look_again(self.reads)
+
+    def pause(self) -> float:
+        """Return the seconds until the next round: soon while a kid waits, else when the first known key is due."""
+        if self._wanted:
+            return self._times.unknown_kid
+        least = self._times.unknown_kid if self.fault is None else self._times.retry
+        now = self._monotonic()
+        return max(least, min(self._due.values(), default=now + self._times.refresh) - now)
 
     def fetch_keys(self) -> Keys:
-        """Read every key that is known or asked for; what cannot be read again is kept as long as may be."""
-        known = dict(self._keys or {})
-        wanted = list(self._wanted)
-        faults = []
-        for kid in dict.fromkeys((*known, *wanted)):
+        """Read the keys of one round; a known one that cannot be read again is kept as long as may be."""
+        known, read = dict(self._keys or {}), False
+        faults: list[str] = []
+        absent: list[str] = []
+        turns = self._turns(known)
+        tls = self._trust() if turns else None
+        last_start = self._monotonic() + ROUND_SECONDS - FETCH_SECONDS
+        for kid in turns:
+            if self._monotonic() > last_start:
+                break
             try:
-                known[kid] = parse_pem(kid, self._fetch(self._source.location.replace(KID, quote(kid, safe=""))))
-                self._read_at[kid] = self._monotonic()
+                key = parse_pem(kid, self._fetch(self._source.location.replace(KID, quote(kid, safe="")), tls))
             except JwksError as error:
-                faults.append(str(error))
-        for kid in wanted:
-            self._wanted.pop(kid, None)
-        if faults and len(faults) == len(known.keys() | set(wanted)):
-            raise JwksError(faults[0])
-        oldest = self._monotonic() - self._times.max_stale
-        fresh = [kid for kid in known if self._read_at[kid] >= oldest][-MAX_KEYS_BY_KID:]
-        self._read_at = {kid: self._read_at[kid] for kid in fresh}
-        return {kid: known[kid] for kid in fresh}
+                there = kid in known or isinstance(error, JwksUnavailableError)
+                (faults if there else absent).append(str(error))
+                self._note_failure(kid, error)
+            else:
+                known[kid], read = key, True
+                self._note_read(kid)
+        if not read:
+            # That the source does not have what somebody invented is no fault of it, nor a sign that a fault is over.
+            why = next(iter(faults if known else faults + absent), self.fault if known else None)
+            if why is not None:
+                raise JwksError(why)
+        return self._fresh(known)
+
+    def _turns(self, known: Keys) -> list[str]:
+        """Return the kids of a round, wanted ones and due ones by turns: both come first where time is short."""
+        wanted = self._wanted.next_round()
+        for kid in known.keys() & set(wanted):  # wanted once more while it was fetched
+            self._wanted.found(kid)
+        now = self._monotonic()
+        due = sorted((kid for kid in known if self._due[kid] <= now), key=self._due.__getitem__)
+        turns = zip_longest((kid for kid in wanted if kid not in known), due)
+        return [kid for kid in chain.from_iterable(turns) if kid is not None]
+
+    def _note_read(self, kid: str) -> None:
+        now = self._monotonic()
+        self._read_at[kid], self._due[kid] = now, now + self._times.refresh
+        self._wanted.found(kid)
+
+    def _note_failure(self, kid: str, error: JwksError) -> None:
+        if kid in self._due:
+            self._due[kid] = self._monotonic() + self._times.retry
+        elif isinstance(error, JwksUnavailableError):
+            self._wanted.failed(kid, self._times.retry)
+        else:
+            self._wanted.failed(kid)
+
+    def _counts(self, kid: str) -> bool:
+        return self._read_at.get(kid, -math.inf) >= self._monotonic() - self._times.max_stale
+
+    def _fresh(self, known: Keys) -> Keys:
+        kept = [kid for kid in known if self._counts(kid)][-MAX_KEYS_BY_KID:]
+        self._read_at = {kid: self._read_at[kid] for kid in kept}
+        self._due = {kid: self._due[kid] for kid in kept}
+        return {kid: known[kid] for kid in kept}
 
 
 def usual_times(source: KeySource, *, eager: bool = False) -> Times:

@@ -206,6 +206,10 @@ class RefreshedKeys(ABC, Generic[Key]):
             self._wake.clear()
             self._read.notify_all()
 
+    def pause(self) -> float:
+        """Return the seconds until the next read, where nothing asks for one."""
+        return self._times.refresh if self.fault is None else self._times.retry
+
     def _failed(self, fault: str) -> None:
         self.failures += 1
         if fault != self.fault:
@@ -233,7 +237,7 @@ class RefreshedKeys(ABC, Generic[Key]):
             self._wake.set()
             thread = threading.Thread(
                 target=_keep_fresh,
-                args=(weakref.ref(self), self._wake, self._closed, self._times),
+                args=(weakref.ref(self), self._wake, self._closed),
                 name="extauthz-jwks",
                 daemon=True,
             )
@@ -263,9 +267,7 @@ class KeyCache(RefreshedKeys[PublicKey]):
         return parse_jwks(self._fetch())
 
 
-def _keep_fresh(
-    cache: weakref.ref[RefreshedKeys[Any]], wake: threading.Event, closed: threading.Event, times: Times
-) -> None:
+def _keep_fresh(cache: weakref.ref[RefreshedKeys[Any]], wake: threading.Event, closed: threading.Event) -> None:
     # By a weak reference, so that a verifier that nobody holds any more takes its thread along.
     pause = 0.0
     while True:
@@ -274,7 +276,7 @@ def _keep_fresh(
         if alive is None or closed.is_set():
             return
         alive.read_now()
-        pause = times.refresh if alive.fault is None else times.retry
+        pause = alive.pause()
         del alive
 
 

@@ -32,6 +32,10 @@ class JwksError(Exception):
     """The JWKS source, or what it answered, is not fit for use: the operator's to mend."""
 
 
+class JwksUnavailableError(JwksError):
+    """The source did not answer, or cannot now (429, 5xx): asked again in a while, it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """One key of a JWKS."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from extauthz.gateway.keyset import MAX_JWKS_BYTES, JwksError
+from extauthz.gateway.keyset import MAX_JWKS_BYTES, JwksError, JwksUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ class _FromHttp:
         except (OSError, http.client.HTTPException, ValueError) as error:
             slow = late.is_set() or isinstance(error, TimeoutError)
             why = f"took longer than {self._timeout} s" if slow else f"failed: {type(error).__name__}"
-            raise JwksError(f"{self._where}: the fetch {why}") from error
+            raise JwksUnavailableError(f"{self._where}: the fetch {why}") from error
         else:
             return body
         finally:
@@ -142,7 +142,11 @@ class _FromHttp:
         connection.request("GET", self._target, headers={"accept": "application/jwk-set+json, application/json"})
         response = connection.getresponse()
         if response.status != http.client.OK:
-            raise JwksError(f"{self._where}: answered {response.status}, not 200; redirects are not followed")
+            busy = (
+                response.status == http.client.TOO_MANY_REQUESTS or response.status >= http.client.INTERNAL_SERVER_ERROR
+            )
+            kind = JwksUnavailableError if busy else JwksError
+            raise kind(f"{self._where}: answered {response.status}, not 200; redirects are not followed")
         body = b""
         while chunk := response.read1(_CHUNK_BYTES):
             body = _limited(body + chunk)

@@ -5,7 +5,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -138,14 +138,17 @@ class PemServer:
     def __init__(self, *issuers: Issuer) -> None:
         self.keys = {issuer.kid: issuer.pem for issuer in issuers}
         self.asked: list[str] = []
+        self.missing = 403
+        self.on_request: Callable[[], object] = bool  # what the test does meanwhile; by default nothing
         source = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 kid = self.path.removeprefix("/keys/")
                 source.asked.append(kid)
+                source.on_request()
                 found = source.keys.get(kid)
-                self.send_response(200 if found is not None else 403)
+                self.send_response(200 if found is not None else source.missing)
                 self.send_header("content-length", str(len(found or b"")))
                 self.end_headers()
                 self.wfile.write(found or b"")

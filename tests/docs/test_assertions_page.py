@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from extauthz.assertion import memory, sources
+from extauthz.assertion import memory, sources, wanted
 from extauthz.assertion.assertions import FIRST_READ_SECONDS
 from extauthz.assertion.presets import PRESETS
 from extauthz.assertion.rules import MAX_SOURCES, MAX_TOKEN_BYTES
@@ -54,6 +54,12 @@ def test_the_limits_are_the_codes() -> None:
         f"once in {sources.UNKNOWN_KID_SECONDS:.0f} s at most",
         f"{FETCH_SECONDS:.0f} s, {MAX_JWKS_BYTES // 1024} KiB, {MAX_JWKS_KEYS} keys",
         f"| {MAX_SOURCES}; gateways",
+        f"{wanted.KIDS_PER_ROUND} unknown keys at most, and the known ones that were not read for",
+        f"{sources.REFRESH_SECONDS:.0f} s; {sources.ROUND_SECONDS:.0f} s in all",
+        f"once in {sources.KEY_BY_KID_SECONDS:.0f} s at most",
+        f"again for {wanted.FAILED_KID_SECONDS:.0f} s; after a timeout, 429 or 5xx, for {sources.RETRY_SECONDS:.0f} s",
+        f"| {wanted.MAX_WANTED_KIDS}; of more",
+        f"| {sources.MAX_KEYS_BY_KID}; each counts",
         f"waits {FIRST_READ_SECONDS:.0f} s at most",
     ):
         assert text in PAGE, text
