@@ -1,5 +1,6 @@
 """From a gateway as it is configured and a request as it is written down to what the code under test takes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -119,7 +120,7 @@ def authorizer_of(gateways: Mapping[str, Any], stamper: Stamper | None = None, *
     return Authorizer(replace(make_snapshot(load_gateways(gateways, **sections)), stamper=stamper))
 
 
-class _ForOneRequest:
+class _ForOneRequest(ABC):
     """What stampers have in common that sign each request."""
 
     def issue(  # noqa: PLR0917 - as the authorizer calls it
@@ -134,9 +135,9 @@ class _ForOneRequest:
         del issued, now
         return False
 
+    @abstractmethod
     def stamp(self, **claims: str) -> str:
         """Return the stamp with these claims."""
-        raise NotImplementedError
 
 
 class CountingStamper(_ForOneRequest):
