@@ -149,7 +149,7 @@ class Authorizer:
                     decision = decide(snapshot.policy, request)
             if isinstance(decision, Allow):
                 if known is None:
-                    known = snapshot.recall.keep(asked, decision, request)
+                    known = recall.keep(asked, decision, request)
                 parts = _parts(snapshot, known, request, envoy.parts_of)
             else:
                 if snapshot.refusals is not None and isinstance(decision, Deny):

@@ -18,7 +18,7 @@ from extauthz.wire.shape import Asked, Question, Shapes
 if TYPE_CHECKING:
     from extauthz.stamp.signer import Issued
 
-# Allows that are kept, in each of two generations; about 4 KB each.
+# Allows that are kept, in each of two generations: 3 KB each, and as much in the caches of answers and stamps.
 MOST_KEPT: Final = 1024
 # What is longer is decided anew each time, so that what is kept is bounded in bytes too. A usual question has 1 KB.
 LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
