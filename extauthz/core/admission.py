@@ -74,13 +74,13 @@ def too_long(headers: "Headers", limit: int) -> str | None:
     return None
 
 
-CALLER: Final = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))
-GATEWAY: Final = Step("gateway", _gateway, (reasons.GATEWAY_UNKNOWN,))
-GATEWAY_CALLER: Final = Step(
+CALLER: Final[Step] = Step("caller", _caller, (reasons.CALLER_NOT_ALLOWED,))
+GATEWAY: Final[Step] = Step("gateway", _gateway, (reasons.GATEWAY_UNKNOWN,))
+GATEWAY_CALLER: Final[Step] = Step(
     "gateway_caller",
     _gateway_caller,
     (reasons.CALLER_NOT_ALLOWED,),
     settled=lambda gateway: gateway.callers is None,
 )
-ALIAS: Final = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
-READABLE: Final = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))
+ALIAS: Final[Step] = Step("alias", _alias, (reasons.HEADER_ALIAS_REFUSED,))
+READABLE: Final[Step] = Step("readable", _readable, (reasons.REQUEST_MALFORMED,))

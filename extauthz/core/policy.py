@@ -7,20 +7,17 @@ in these constructors and not while a request waits.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from extauthz.core.address import Address, AddressSet
+from extauthz.core.assertion import Assertion
 from extauthz.core.origin import host_name
 from extauthz.core.principals import Principals
 from extauthz.core.reasons import MISSING_HEADER, Reason
 from extauthz.core.request import Caller
+from extauthz.core.rulesets import Ruleset
+from extauthz.core.step import Step
 from extauthz.core.text import canonical, fold, trim
-
-if TYPE_CHECKING:
-    from extauthz.core.assertion import Assertion
-    from extauthz.core.rulesets import Ruleset
-    from extauthz.core.step import Step
-
 
 # A service's callers are few and come again: what was found out about this many of them is remembered.
 REMEMBERED_CALLERS: Final = 1024
@@ -131,7 +128,7 @@ class Gateway:
     """
 
     id: str
-    ruleset: "Ruleset"
+    ruleset: Ruleset
     hosts: tuple[str, ...] = ()
     callers: Callers | None = None
     peer_is_caller: bool = False
@@ -145,7 +142,7 @@ class Gateway:
     local_interfaces: frozenset[Address] | None = frozenset()
     required_headers: tuple[Required, ...] = ()
     user_header: str = ""
-    assertion: "Assertion | None" = None
+    assertion: Assertion | None = None
     allow_users: frozenset[str] = frozenset()
     allow_comma_in_user: bool = False
     allow_real_ip_fallback: bool = False
@@ -155,7 +152,7 @@ class Gateway:
     output_headers: tuple[str, ...] = ()
 
     reads: tuple[str, ...] = field(init=False)
-    asked: "tuple[Step, ...]" = field(init=False)
+    asked: tuple[Step, ...] = field(init=False)
     protected: frozenset[str] = field(init=False)
     protected_canonical: frozenset[str] = field(init=False)
     protected_plain: bool = field(init=False)

@@ -1,5 +1,6 @@
 """The rulesets: ordered tuples of steps and nothing else. The first step that fails gives the reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +28,7 @@ class Ruleset:
         return (*GATEWAY_ADMISSION, *self.steps, *COMPLETION)
 
 
-STANDARD: Final = Ruleset(
+STANDARD: Final[Ruleset] = Ruleset(
     name="standard",
     allow_loopback=True,
     steps=(
@@ -44,7 +45,7 @@ STANDARD: Final = Ruleset(
         steps.ORIGIN_WHERE_LISTED,
     ),
 )
-OPENCLAW_2026_2: Final = Ruleset(
+OPENCLAW_2026_2: Final[Ruleset] = Ruleset(
     name="openclaw-2026.2",
     allow_loopback=True,
     steps=(
@@ -60,7 +61,7 @@ OPENCLAW_2026_2: Final = Ruleset(
         steps.ALLOWED_USER,
     ),
 )
-OPENCLAW_2026_9: Final = Ruleset(
+OPENCLAW_2026_9: Final[Ruleset] = Ruleset(
     name="openclaw-2026.9",
     allow_loopback=False,
     steps=(
@@ -81,7 +82,9 @@ OPENCLAW_2026_9: Final = Ruleset(
     ),
 )
 
-RULESETS: Final = {ruleset.name: ruleset for ruleset in (STANDARD, OPENCLAW_2026_2, OPENCLAW_2026_9)}
+RULESETS: Final[Mapping[str, Ruleset]] = {
+    ruleset.name: ruleset for ruleset in (STANDARD, OPENCLAW_2026_2, OPENCLAW_2026_9)
+}
 
 # What comes before any ruleset, in this order: first until the gateway is known, then under that gateway.
 ADMISSION: Final = (admission.CALLER, admission.GATEWAY)

@@ -247,37 +247,39 @@ def _statable(e: Evaluation) -> Reason | None:
     return reasons.REQUEST_MALFORMED if too_long or has_control(user) else None
 
 
-CONFIGURED: Final = Step("config", _configured, (reasons.CONFIG_MISSING,), settled=lambda gateway: gateway.configured)
-PROXIES: Final = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=lambda gateway: gateway.names_proxy)
-ATTRIBUTED: Final = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
-TRUSTED: Final = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
-TRUSTED_PRINCIPAL: Final = Step(
+CONFIGURED: Final[Step] = Step(
+    "config", _configured, (reasons.CONFIG_MISSING,), settled=lambda gateway: gateway.configured
+)
+PROXIES: Final[Step] = Step("proxies", _proxies, (reasons.NO_PROXIES,), settled=lambda gateway: gateway.names_proxy)
+ATTRIBUTED: Final[Step] = Step("attribution", _attributed, (reasons.ATTRIBUTION_REQUIRED,), _attribution_reads)
+TRUSTED: Final[Step] = Step("trusted_source", _trusted, (reasons.UNTRUSTED_SOURCE,))
+TRUSTED_PRINCIPAL: Final[Step] = Step(
     "trusted_principal",
     _trusted_principal,
     (reasons.UNTRUSTED_PRINCIPAL,),
     settled=lambda gateway: gateway.trusted_principals is None,
 )
-LOOPBACK: Final = Step(
+LOOPBACK: Final[Step] = Step(
     "loopback", _loopback, (reasons.LOOPBACK_SOURCE,), settled=lambda gateway: gateway.allow_loopback
 )
-LOCAL_INTERFACE: Final = Step(
+LOCAL_INTERFACE: Final[Step] = Step(
     "local_interface",
     _local_interface,
     (reasons.LOCAL_INTERFACE_CHECK_FAILED, reasons.LOCAL_INTERFACE_SOURCE),
     settled=lambda gateway: gateway.local_interfaces == frozenset(),
 )
-REQUIRED: Final = Step(
+REQUIRED: Final[Step] = Step(
     "required_headers",
     _required,
     (reasons.MISSING_HEADER,),
     _required_reads,
     settled=lambda gateway: not gateway.required_headers,
 )
-USER: Final = Step("user", _user, (reasons.USER_MISSING,), _user_reads, settled=_named_by_assertion)
-UNAMBIGUOUS: Final = Step(
+USER: Final[Step] = Step("user", _user, (reasons.USER_MISSING,), _user_reads, settled=_named_by_assertion)
+UNAMBIGUOUS: Final[Step] = Step(
     "user_unambiguous", _unambiguous, (reasons.USER_AMBIGUOUS,), _user_reads, settled=_named_by_assertion
 )
-ASSERTED: Final = Step(
+ASSERTED: Final[Step] = Step(
     "assertion",
     _asserted,
     (
@@ -291,7 +293,7 @@ ASSERTED: Final = Step(
     names_user=True,
     settled=lambda gateway: gateway.assertion is None,
 )
-ALLOWED_USER: Final = Step(
+ALLOWED_USER: Final[Step] = Step(
     "user_allowed",
     _allowed_user,
     (reasons.USER_NOT_ALLOWED,),
@@ -299,9 +301,9 @@ ALLOWED_USER: Final = Step(
     names_user=True,
     settled=lambda gateway: not gateway.allow_users,
 )
-REAL_PROXY: Final = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True)
-ORIGIN: Final = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
-ORIGIN_WHERE_LISTED: Final = Step(
+REAL_PROXY: Final[Step] = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True)
+ORIGIN: Final[Step] = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
+ORIGIN_WHERE_LISTED: Final[Step] = Step(
     "origin",
     _origin_where_listed,
     (reasons.ORIGIN_NOT_ALLOWED,),
@@ -310,4 +312,4 @@ ORIGIN_WHERE_LISTED: Final = Step(
     settled=lambda gateway: not _lists_origins(gateway),
 )
 
-STATABLE: Final = Step("user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads)
+STATABLE: Final[Step] = Step("user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads)

@@ -4,14 +4,13 @@ The compact JWS is put together here, over `cryptography`, because the protected
 a key; a test holds the result against joserfc.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import threading
 import time
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from extauthz.stamp.claims import (
     BINDINGS,
@@ -24,11 +23,7 @@ from extauthz.stamp.claims import (
     path_hash,
 )
 from extauthz.stamp.keyfile import KeyDirectoryError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from extauthz.stamp.keyset import KeySet, SigningKey
+from extauthz.stamp.keyset import KeySet, SigningKey
 
 MAX_REUSED_STAMPS: Final = 4_000
 """How many stamps are kept for reuse; about 4 MB when full. No stamp and no key of this cache is longer than

@@ -73,19 +73,19 @@ class Telemetry:
         self._closed = False
         self._ended: Final = threading.Event()
         self._said: Final[dict[int, float]] = {}
-        self._thread: threading.Thread | None = None
+        self._worker: threading.Thread | None = None  # as C, "_thread" would be a keyword
 
     def start(self) -> None:
         """Begin to hand on."""
-        self._thread = threading.Thread(target=self._run, name="extauthz-telemetry", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="extauthz-telemetry", daemon=True)
+        self._worker.start()
 
     def close(self) -> None:
         """Hand on what waits, and end; not longer than CLOSE_SECONDS."""
-        if self._thread is None:
+        if self._worker is None:
             return
         self._ended.set()
-        self._thread.join(CLOSE_SECONDS)
+        self._worker.join(CLOSE_SECONDS)
         with self._lock:
             self._closed = True  # whatever still comes is dropped
             left = len(self._queue) + self._in_hand
@@ -108,7 +108,7 @@ class Telemetry:
     ) -> None:
         """Count a decision and hand it on; the arguments are those of `Record`. Never waits for anything slow."""
         self.tally.count(decision, door, decision_ns, door_ns)
-        if self._thread is None:
+        if self._worker is None:
             return
         record = Record(
             time.time_ns(), decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace, again
