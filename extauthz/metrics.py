@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from extauthz import __version__
+from extauthz.build import build
 from extauthz.core import reasons
 from extauthz.core.policy import Policy
 from extauthz.telemetry.decision_log import DecisionLog
@@ -184,7 +185,10 @@ UNSEEN: Final = Metric(
 )
 READY: Final = Metric(name="extauthz_ready", kind="gauge", help="1 if the service serves and does not go.")
 BUILD_INFO: Final = Metric(
-    name="extauthz_build_info", kind="gauge", help="1; version is that of extauthz.", labels=("version",)
+    name="extauthz_build_info",
+    kind="gauge",
+    help="1; version is that of extauthz, build is compiled or pure.",
+    labels=("version", "build"),
 )
 
 # All of them, as docs/metrics.md has them.
@@ -231,7 +235,7 @@ class Metrics:
             Reading(LOG_LINES, _lines(log)),
             _one(UNSEEN, view.telemetry.dropped),
             _one(READY, view.ready()),
-            _one(BUILD_INFO, 1, __version__),
+            _one(BUILD_INFO, 1, __version__, build()),
         ]
 
     def _limited(self, counted: Counted) -> Iterator[Reading]:

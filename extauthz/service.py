@@ -23,6 +23,7 @@ from extauthz.assembly import (
 )
 from extauthz.assertion.assertions import Assertions
 from extauthz.authorizer import Authorizer
+from extauthz.build import build
 from extauthz.config.compile import UNRESOLVED, follow_peers
 from extauthz.config.load import Loaded
 from extauthz.config.values import Endpoint, seconds
@@ -236,6 +237,7 @@ class Service:
         _log.info(
             "serving",
             version=__version__,
+            build=build(),
             grpc=[str(endpoint) for endpoint in self._grpc.endpoints],
             http=[str(endpoint) for endpoint in self._http.endpoints],
             admin=[str(endpoint) for endpoint in self._admin.endpoints],

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from extauthz import __version__
+from extauthz.build import build
 
 # Command: its module in this package, which has it as `command`. In the order of the help page.
 _COMMANDS: Final = {
@@ -47,7 +48,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="extauthz")
+@click.version_option(__version__, prog_name="extauthz", message=f"%(prog)s, version %(version)s ({build()})")
 def main() -> None:
     """One external authorizer for many Gateways.
 

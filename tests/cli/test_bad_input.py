@@ -71,7 +71,7 @@ def test_commands_of_this_issue_are_there() -> None:
 
 
 def test_version_is_told() -> None:
-    assert re.search(r"\d+\.\d+", run("--version").output)
+    assert re.search(r"\d+\.\d+.* \((pure|compiled)\)$", run("--version").output.rstrip())
 
 
 @pytest.mark.parametrize("arguments", [["serv"], ["config", "scheme"], ["explain", "--peers", "a"], ["--nope"]])
