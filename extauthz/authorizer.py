@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, Protocol
 
 from extauthz.core import reasons
 from extauthz.core.decide import decide, refuse_unreadable
-from extauthz.core.decision import Allow, Decision, Deny
+from extauthz.core.decision import Allow, Deny
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Request
 from extauthz.logs import get_logger
-from extauthz.recall import Recall, Recalled, Told
+from extauthz.recall import Decided, Recall
 from extauthz.refusals import RefusalLimiter
 from extauthz.stamp.signer import Issued
 from extauthz.wire import envoy, forward_auth, http_question
@@ -86,18 +86,7 @@ class Onlooker(Protocol):
     """Who is told of decisions, after the answer is made: telemetry."""
 
     def decided(  # noqa: PLR0913, PLR0917 - telemetry.record.Record, part by part
-        self,
-        decision_id: str,
-        door: str,
-        version: str,
-        policy: Policy,
-        request: Request,
-        decision: Decision,
-        decision_ns: int,
-        door_ns: int,
-        trace: Trace | None,
-        again: Told | None,
-        /,
+        self, decision_id: str, path: str, decision_ns: int, door_ns: int, trace: Trace | None, decided: Decided, /
     ) -> None:
         """Take note of one decision."""
 
@@ -127,44 +116,36 @@ class Authorizer:
         began = perf_counter_ns()
         decision_id = new_decision_id()
         snapshot = self.snapshot
-        request = _UNREAD
-        decision: Decision
-        told: Told | None = None
+        request, path = _UNREAD, ""
         try:
-            recall = snapshot.recall
-            asked = envoy.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
+            asked = envoy.question(message, caller, snapshot.policy, snapshot.recall.shapes) if self._recalls else None
             read = perf_counter_ns()
-            known = recall.get(asked) if asked is not None else None
-            if known is not None and asked is not None:
-                request, decision, told = known.asked_for(asked.path), known.decision, known.told
+            decided = snapshot.recall.get(asked) if asked is not None else None
+            if decided is not None and asked is not None:
+                request, path = decided.request, asked.path
+                parts = _parts(snapshot, decided, path, envoy.parts_of)
             else:
                 try:
                     request = envoy.decode(message, caller)
                 except envoy.UnreadableError:
                     request = _unreadable(caller)
+                path = request.path
                 read = perf_counter_ns()
-                if request.fault is UNREADABLE:
-                    decision = refuse_unreadable(snapshot.policy, caller)
+                decided = _decide(snapshot, GRPC_DOOR, request)
+                if isinstance(decided.decision, Allow):
+                    kept = snapshot.recall.keep(asked, decided) if asked is not None else decided
+                    parts = _parts(snapshot, kept, path, envoy.parts_of)
                 else:
-                    decision = decide(snapshot.policy, request)
-            if isinstance(decision, Allow):
-                if known is None:
-                    known = recall.keep(asked, decision, request)
-                parts = _parts(snapshot, known, request, envoy.parts_of)
-            else:
-                if snapshot.refusals is not None and isinstance(decision, Deny):
-                    decision = snapshot.refusals.weigh(request, decision)
-                parts = envoy.parts_of(snapshot.answers.build(decision, None, request.headers))
-            decided = perf_counter_ns()
+                    parts = envoy.parts_of(snapshot.answers.build(decided.decision, None, request.headers))
+            answered = perf_counter_ns()
             response = decision_id.encode().join(parts)
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
             _log_unforeseen(decision_id)
-            read = decided = began
-            decision, told = _UNFORESEEN, None
+            read = answered = began
+            decided = _unforeseen(snapshot, GRPC_DOOR, request)
             response = envoy.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
-            taken = perf_counter_ns() - began
-            self._tell(decision_id, "grpc", snapshot, request, decision, decided - read, taken, trace, told)
+            self._tell(decision_id, path, answered - read, perf_counter_ns() - began, trace, decided)
         return response
 
     def forward(self, message: HttpMessage, caller: Caller) -> HttpAnswer:
@@ -173,41 +154,39 @@ class Authorizer:
         decision_id = new_decision_id()
         snapshot = self.snapshot
         dialect = forward_auth.dialect_of(message.target)
-        request = _UNREAD
-        decision: Decision
-        told: Told | None = None
+        door = dialect or UNNAMED_DOOR
+        request, path = _UNREAD, ""
         try:
             recall = snapshot.recall
             asked = http_question.question(message, caller, snapshot.policy, recall.shapes) if self._recalls else None
             read = perf_counter_ns()
-            known = recall.get(asked) if asked is not None else None
-            if known is not None and asked is not None:
-                request, decision, told = known.asked_for(asked.path), known.decision, known.told
-            else:
-                request = forward_auth.decode(message, caller)
-                read = perf_counter_ns()
-                decision = decide(snapshot.policy, request)
-            if isinstance(decision, Allow):
-                if known is None:
-                    known = recall.keep(asked, decision, request)
-                lines = _parts(snapshot, known, request, forward_auth.lines_of)
-                decided = perf_counter_ns()
+            decided = recall.get(asked) if asked is not None else None
+            if decided is not None and asked is not None:
+                request, path = decided.request, asked.path
+                lines = _parts(snapshot, decided, path, forward_auth.lines_of)
+                answered = perf_counter_ns()
                 response = forward_auth.passed(lines, decision_id)
             else:
-                if snapshot.refusals is not None and isinstance(decision, Deny):
-                    decision = snapshot.refusals.weigh(request, decision)
-                built = snapshot.answers.build(decision, None, request.headers)
-                decided = perf_counter_ns()
-                response = forward_auth.encode(built, decision_id, dialect)
+                request = forward_auth.decode(message, caller)
+                path = request.path
+                read = perf_counter_ns()
+                decided = _decide(snapshot, door, request)
+                if isinstance(decided.decision, Allow):
+                    kept = recall.keep(asked, decided) if asked is not None else decided
+                    lines = _parts(snapshot, kept, path, forward_auth.lines_of)
+                    answered = perf_counter_ns()
+                    response = forward_auth.passed(lines, decision_id)
+                else:
+                    built = snapshot.answers.build(decided.decision, None, request.headers)
+                    answered = perf_counter_ns()
+                    response = forward_auth.encode(built, decision_id, dialect)
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
-            read = decided = began
-            decision, told = _UNFORESEEN, None
+            read = answered = began
+            decided = _unforeseen(snapshot, door, request)
             response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
-            taken = perf_counter_ns() - began
-            door = dialect or UNNAMED_DOOR
-            self._tell(decision_id, door, snapshot, request, decision, decided - read, taken, None, told)
+            self._tell(decision_id, path, answered - read, perf_counter_ns() - began, None, decided)
         return response
 
     def refuse(self, caller: Caller) -> HttpAnswer:
@@ -215,49 +194,26 @@ class Authorizer:
         began = perf_counter_ns()
         decision_id = new_decision_id()
         snapshot = self.snapshot
-        request = _unreadable(caller)
         try:
-            decision = refuse_unreadable(snapshot.policy, caller)
-            if snapshot.refusals is not None:
-                decision = snapshot.refusals.weigh(request, decision)
-            response = forward_auth.encode(snapshot.answers.build(decision), decision_id)
+            decided = _decide(snapshot, UNNAMED_DOOR, _unreadable(caller))
+            response = forward_auth.encode(snapshot.answers.build(decided.decision), decision_id)
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
-            decision = _UNFORESEEN
+            decided = _unforeseen(snapshot, UNNAMED_DOOR, _unreadable(caller))
             response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
             taken = perf_counter_ns() - began
-            self._tell(decision_id, UNNAMED_DOOR, snapshot, request, decision, taken, taken)
+            self._tell(decision_id, "", taken, taken, None, decided)
         return response
 
     def _tell(  # noqa: PLR0913, PLR0917 - by position, because a keyword costs time here
-        self,
-        decision_id: str,
-        door: str,
-        snapshot: Snapshot,
-        request: Request,
-        decision: Decision,
-        decision_ns: int,
-        door_ns: int,
-        trace: Trace | None = None,
-        told: Told | None = None,
+        self, decision_id: str, path: str, decision_ns: int, door_ns: int, trace: Trace | None, decided: Decided
     ) -> None:
         onlooker = self._onlooker
         if onlooker is None:
             return
         try:
-            onlooker.decided(
-                decision_id,
-                door,
-                snapshot.version,
-                snapshot.policy,
-                request,
-                decision,
-                decision_ns,
-                door_ns,
-                trace,
-                told,
-            )
+            onlooker.decided(decision_id, path, decision_ns, door_ns, trace, decided)
         except Exception:  # noqa: BLE001 - the answer is made, and whoever looks on does not change it
             _log_unforeseen(decision_id)
 
@@ -271,7 +227,8 @@ def _log_unforeseen(decision_id: str) -> None:
         _log.exception("a request could not be decided", decision=decision_id)
 
 
-# The door of what came over HTTP and named no dialect.
+# The doors as they are told of, beside the forward-auth dialects; the second is that of what named none.
+GRPC_DOOR: Final = "grpc"
 UNNAMED_DOOR: Final = "http"
 
 # The fault of a request that stands for bytes which are none.
@@ -285,28 +242,42 @@ def _unreadable(caller: Caller) -> Request:
     return Request(caller, None, "", "", "", "", None, UNREADABLE)
 
 
-def _parts(snapshot: Snapshot, known: Recalled, request: Request, write: Write) -> Parts:
+def _unforeseen(snapshot: Snapshot, door: str, request: Request) -> Decided:
+    return Decided(door, snapshot.version, snapshot.policy, request, _UNFORESEEN)
+
+
+def _decide(snapshot: Snapshot, door: str, request: Request) -> Decided:
+    """Decide about a request that is not recalled."""
+    policy = snapshot.policy
+    unreadable = request.fault is UNREADABLE
+    decision = refuse_unreadable(policy, request.caller) if unreadable else decide(policy, request)
+    if snapshot.refusals is not None and isinstance(decision, Deny):
+        decision = snapshot.refusals.weigh(request, decision)
+    return Decided(door, snapshot.version, policy, request, decision)
+
+
+def _parts(snapshot: Snapshot, allowed: Decided, path: str, write: Write) -> Parts:
     """Return the written answer of an allow, around the places of the decision's id.
 
     Raises:
         AnswerError: A value of the answer cannot be sent.
     """
     stamper = snapshot.stamper
-    if known.answer is not None:
-        issued, parts = known.answer
+    if allowed.answer is not None:
+        issued, parts = allowed.answer
         if stamper is None or (issued is not None and stamper.is_good(issued, time())):
             return parts
-    decision = known.decision
+    decision, request = allowed.decision, allowed.request
+    if not isinstance(decision, Allow):
+        raise TypeError("only an allow is stamped")
     if stamper is None:
         parts = write(snapshot.answers.build(decision))
-        known.answer = (None, parts)
+        allowed.answer = (None, parts)
         return parts
-    issued = stamper.issue(
-        decision.gateway.id, decision.user, str(decision.peer), request.method, request.host, request.path
-    )
+    issued = stamper.issue(decision.gateway.id, decision.user, str(decision.peer), request.method, request.host, path)
     if issued.any_path and issued.until > issued.since:
         parts = write(snapshot.answers.build(decision, issued.text))
-        known.answer = (issued, parts)
+        allowed.answer = (issued, parts)
         return parts
     # A stamp for this request alone: all around it is the same in every answer to this user.
     around = snapshot.answers.build(decision, stamp_gap(len(issued.text)))

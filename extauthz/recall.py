@@ -9,9 +9,11 @@ Only allows are kept. A denial is made anew each time, and so is every decision 
 policy: where a signed assertion names the user, an equal question may have another answer.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from extauthz.core.decision import Allow
+from extauthz.core.decision import Allow, Decision
+from extauthz.core.policy import Policy
 from extauthz.core.request import Headers, Request
 from extauthz.wire.shape import Asked, Question, Shapes
 
@@ -25,42 +27,39 @@ LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
 LONGEST_USER_CHARACTERS: Final = 256
 
 
-class Told:
-    """What is told of an allow each time it is given again: made once, by whoever tells it, and kept with it.
+# A decision log's line around what differs when its allow is recalled: time and id, path, microseconds.
+AroundLine = tuple[str, str, str]
+
+
+class Decided:
+    """A decision, what it was made of, and what was made of it: all that is the same each time it is recalled.
 
     Attributes:
+        door: The door it came through: grpc, or a forward-auth dialect; "http" for what named no dialect.
+        version: The version of the policy that decided.
+        policy: The policy that decided.
+        request: What was asked first. Where the decision is kept, its headers have the values that are read, and no
+            others, and its path is not that of whoever asks again.
+        decision: What was decided.
+        kept: It may be recalled.
+        answer: The stamp that was issued, None without one, and the written answer around the places of the id.
         line: Who made the decision log's line, and what it made: another maker may tell it otherwise.
     """
 
-    __slots__ = ("line",)
+    __slots__ = ("answer", "decision", "door", "kept", "line", "policy", "request", "version")
 
-    def __init__(self) -> None:
-        self.line: tuple[object, tuple[str, str, str] | None] = (None, None)
-
-
-class Recalled:
-    """An allow that was made, and what was made of it.
-
-    Attributes:
-        decision: The allow.
-        request: The question it was made of; its headers have the values that are read, and no others.
-        told: What is told of it.
-        answer: The stamp that was issued, None without one, and the written answer around the places of the id.
-    """
-
-    __slots__ = ("answer", "decision", "request", "told")
-
-    def __init__(self, decision: Allow, request: Request) -> None:
-        self.decision: Final = decision
+    def __init__(  # noqa: PLR0913, PLR0917 - by position, because a keyword costs time here
+        self, door: str, version: str, policy: Policy, request: Request, decision: Decision, kept: bool = False
+    ) -> None:
+        self.door: Final = door
+        self.version: Final = version
+        self.policy: Final = policy
         self.request: Final = request
-        self.told: Final = Told()
-        # Assigned as one, so that no other thread sees the stamp of one and the answer of the other.
+        self.decision: Final = decision
+        self.kept: Final = kept
+        # Each assigned as one, so that no other thread sees the stamp of one and the answer of the other.
         self.answer: tuple[Issued | None, tuple[bytes, ...]] | None = None
-
-    def asked_for(self, path: str) -> Request:
-        """Return the question, for another path."""
-        caller, gateway, source, method, host, _, headers, fault, principal = self.request
-        return Request(caller, gateway, source, method, host, path, headers, fault, principal)
+        self.line: tuple[object, AroundLine | None] = (None, None)
 
 
 class Recall:
@@ -75,10 +74,10 @@ class Recall:
     def __init__(self) -> None:
         self.shapes: Final = Shapes()
         # Two generations, so that a full one forgets its older half.
-        self._fresh: dict[Question, Recalled] = {}
-        self._older: dict[Question, Recalled] = {}
+        self._fresh: dict[Question, Decided] = {}
+        self._older: dict[Question, Decided] = {}
 
-    def get(self, asked: Asked) -> Recalled | None:
+    def get(self, asked: Asked) -> Decided | None:
         """Return what was allowed on this question."""
         question = asked.question
         found = self._fresh.get(question)
@@ -88,24 +87,38 @@ class Recall:
                 self._put(question, found)
         return found
 
-    def keep(self, asked: Asked | None, decision: Allow, request: Request) -> Recalled:
-        """Keep what was allowed, if it may be recalled and is worth it, and return it either way."""
+    def keep(self, asked: Asked, decided: Decided) -> Decided:
+        """Keep an allow, if it is worth it, and return what is kept; else what was given."""
+        request, decision = decided.request, decided.decision
         headers = request.headers
         if (
-            asked is None
-            or headers is None
+            headers is None
+            or not isinstance(decision, Allow)
             or len(decision.user) > LONGEST_USER_CHARACTERS
-            or sum(len(part) for part in asked.question if isinstance(part, (str, bytes))) > LONGEST_QUESTION
+            or _length(asked.question) > LONGEST_QUESTION
         ):
-            return Recalled(decision, request)
+            return decided
         # Of all other headers the values are let go of: whoever tells of this allow again tells nobody else's.
         values = {name: headers.read(name) or b"" for name in asked.shape.read}
         read = Headers(tuple(headers.names), values.get, exact=headers.exact, size=headers.size)
-        recalled = Recalled(decision, request._replace(headers=read))
-        self._put(asked.question, recalled)
-        return recalled
+        kept = Decided(
+            decided.door, decided.version, decided.policy, request._replace(headers=read), decision, kept=True
+        )
+        self._put(asked.question, kept)
+        return kept
 
-    def _put(self, question: Question, recalled: Recalled) -> None:
+    def _put(self, question: Question, decided: Decided) -> None:
         if len(self._fresh) >= MOST_KEPT:
             self._older, self._fresh = self._fresh, {}
-        self._fresh[question] = recalled
+        self._fresh[question] = decided
+
+
+def _length(question: Iterable[object]) -> int:
+    """Return the bytes and characters of all that is in a question."""
+    length = 0
+    for part in question:
+        if isinstance(part, (str, bytes)):
+            length += len(part)
+        elif type(part) is tuple:  # values, picked together; a caller is a tuple with a name
+            length += _length(part)
+    return length

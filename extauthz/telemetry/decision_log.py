@@ -156,10 +156,10 @@ class DecisionLog:
             return
         allows = self._used.settings.allows
         for record in records:
-            allowed = isinstance(record.decision, Allow)
+            allowed = isinstance(record.decided.decision, Allow)
             if allowed and allows < 1 and not is_sampled(record.id, allows):
                 continue
-            alike = 0 if allowed else self._alike(record.decision)
+            alike = 0 if allowed else self._alike(record.decided.decision)
             if alike is None:
                 continue
             try:
@@ -303,7 +303,7 @@ class _Hints:
 
     def hint(self, record: Record) -> str:
         """Return the hint for a denial; "" where there is to be none."""
-        decision = record.decision
+        decision = record.decided.decision
         if self._none or isinstance(decision, Allow):
             return ""
         denial = decision.denial if isinstance(decision, Shadowed) else decision
@@ -320,4 +320,4 @@ class _Hints:
         if len(self._given) >= REMEMBERED_HINTS:
             self._given.clear()
         self._given[key] = now
-        return explain(record.policy, record.request).hint
+        return explain(record.decided.policy, record.request).hint

@@ -22,6 +22,7 @@ from extauthz.core.principals import LONGEST_PRINCIPAL_CHARACTERS
 from extauthz.core.request import Headers, Request
 from extauthz.core.steps import FORWARDED_FOR, REAL_IP, WEIGHED
 from extauthz.core.text import fold, is_blank, trim
+from extauthz.recall import AroundLine, Decided
 from extauthz.telemetry.paths import cut, host_without_user_information, shown_path
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Result
@@ -257,7 +258,7 @@ class LineMaker:
 
     def line(self, record: Record) -> DecisionLine:
         """Return what is told of one decision."""
-        request, decision = record.request, record.decision
+        request, decision = record.request, record.decided.decision
         gateway = decision.gateway
         denial: Deny | None = None
         if isinstance(decision, Allow):
@@ -267,12 +268,12 @@ class LineMaker:
         else:
             result, denial = ("shadow", decision.denial) if isinstance(decision, Shadowed) else ("deny", decision)
             peer, user = denial.peer, denial.user
-        known = self._gateway(record.policy, gateway)
+        known = self._gateway(record.decided.policy, gateway)
         made: DecisionLine = {
             "time": _time(record.time_ns),
             "id": record.id,
             "gateway": gateway.id if gateway is not None else None,
-            "door": record.door if record.door in _DOORS else None,
+            "door": record.decided.door if record.decided.door in _DOORS else None,
             "caller": str(request.caller),
             "peer": str(peer) if peer is not None else None,
             "client": known.client(peer, request.headers, request.principal),
@@ -283,7 +284,7 @@ class LineMaker:
             "result": result,
             "reason": denial.reason.code if denial is not None else None,
             "step": denial.step if denial is not None and denial.step != _NO_STEP else None,
-            "policy": record.version,
+            "policy": record.decided.version,
             "shadow": gateway is not None and gateway.shadow,
             "microseconds": record.door_ns // 1000,
             "headers": {},
@@ -296,7 +297,7 @@ class LineMaker:
             made["principal"] = cut(request.principal, LONGEST_PRINCIPAL_CHARACTERS)
             made["matched"] = known.principals.match(request.principal)
         if denial is not None and denial.reason is reasons.REQUEST_MALFORMED:
-            made["fault"] = cut(_fault(record.policy, request, denial), LONGEST_FAULT_CHARACTERS)
+            made["fault"] = cut(_fault(record.decided.policy, request, denial), LONGEST_FAULT_CHARACTERS)
         if denial is not None and denial.limited:
             made["limited"] = True
         return made
@@ -304,7 +305,7 @@ class LineMaker:
     def written(self, record: Record) -> bytes:
         """Return `encode(self.line(record))`; for an allow in a fraction of the time, from what is the same in many."""
         around = self._around(record)
-        path = _quoted_path(record.request.path) if around is not None else None
+        path = _quoted_path(record.path) if around is not None else None
         if around is None or path is None:
             return encode(self.line(record))
         head, middle, end = around
@@ -312,27 +313,27 @@ class LineMaker:
             f'{{"time":"{_time(record.time_ns)}","id":"{record.id}"{head}{path}{middle}{record.door_ns // 1000}{end}'
         ).encode()
 
-    def _around(self, record: Record) -> tuple[str, str, str] | None:
+    def _around(self, record: Record) -> AroundLine | None:
         """Return an allow's line around what differs when it is asked again: time and id, path, microseconds.
 
         None where there is no such line: it is no allow, or not harmless.
         """
-        again = record.again
-        if again is None:
-            return self._make_around(record)
-        maker, around = again.line
+        decided = record.decided
+        if not decided.kept:
+            return self._make_around(decided)
+        maker, around = decided.line
         if maker is not self:
-            around = self._make_around(record)
-            again.line = (self, around)
+            around = self._make_around(decided)
+            decided.line = (self, around)
         return around
 
-    def _make_around(self, record: Record) -> tuple[str, str, str] | None:
-        request, decision = record.request, record.decision
+    def _make_around(self, decided: Decided) -> AroundLine | None:
+        request, decision = decided.request, decided.decision
         headers = request.headers
         if not isinstance(decision, Allow) or headers is None or headers.repeated:
             return None
         gateway = decision.gateway
-        known = self._gateway(record.policy, gateway)
+        known = self._gateway(decided.policy, gateway)
         names = known.names(headers)
         client = known.client(decision.peer, headers, request.principal)
         proof = known.proof(request.principal) if known.principals is not None else ""
@@ -343,14 +344,15 @@ class LineMaker:
             told += ("true" if value is True else _quote(value)) + names.parts[position]
         head = (
             f',"gateway":"{gateway.id}",'
-            f'"door":{_quote(record.door) if record.door in _DOORS else "null"},"caller":{_quote(str(request.caller))},'
+            f'"door":{_quote(decided.door) if decided.door in _DOORS else "null"},'
+            f'"caller":{_quote(str(request.caller))},'
             f'"peer":{_quote(str(decision.peer))},"client":{_quote(client) if client is not None else "null"},'
             f'"user":{_quote(user) if user is not None else "null"},'
             f'"method":{_quote(cut(request.method, LONGEST_METHOD_CHARACTERS))},'
             f'"host":{_quote(self._host(request.host))},"path":'
         )
         middle = (
-            f',"result":"allow","reason":null,"step":null,"policy":{_quote(record.version)},'
+            f',"result":"allow","reason":null,"step":null,"policy":{_quote(decided.version)},'
             f'"shadow":{"true" if gateway.shadow else "false"},"microseconds":'
         )
         end = (

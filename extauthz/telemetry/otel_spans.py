@@ -49,7 +49,7 @@ class SpanExport:
                 start_time=record.time_ns - record.door_ns,
                 attributes=attributes_of(record),
             )
-            if outcome_of(record.decision).reason == reasons.INTERNAL_ERROR.code:
+            if outcome_of(record.decided.decision).reason == reasons.INTERNAL_ERROR.code:
                 # A denial is what we are here for. This one is a fault of ours.
                 span.set_status(Status(StatusCode.ERROR))
                 span.set_attribute("error.type", reasons.INTERNAL_ERROR.code)
@@ -78,20 +78,20 @@ def trace_headers(record: Record) -> Mapping[str, str]:
 
 def attributes_of(record: Record) -> dict[str, str]:
     """Return a span's attributes; what does not apply is left out."""
-    request, decision = record.request, record.decision
+    request, decision = record.request, record.decided.decision
     gateway, result, reason = outcome_of(decision)
     method = request.method
     attributes = {
         "http.request.method": method if method in KNOWN_METHODS or not method else "_OTHER",
         "server.address": host_name(request.host)[:LONGEST_HOST_CHARACTERS],
-        "extauthz.door": record.door,
+        "extauthz.door": record.decided.door,
         "extauthz.gateway": gateway,
         "extauthz.result": result,
         "extauthz.reason": reason,
         "extauthz.step": _step(decision),
         "extauthz.limited": "true" if is_limited(decision) else "",
         "extauthz.decision_id": record.id,
-        "extauthz.policy": record.version,
+        "extauthz.policy": record.decided.version,
     }
     return {name: value for name, value in attributes.items() if value}
 

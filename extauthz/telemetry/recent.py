@@ -4,18 +4,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import groupby
+from typing import Final, NamedTuple
 
 from extauthz.core.decision import Allow, Decision, Deny, Shadowed
+from extauthz.core.policy import Policy
 from extauthz.core.text import fold, trim
 from extauthz.telemetry.frequent import FrequentTexts
 from extauthz.telemetry.history import History
 from extauthz.telemetry.lines import DecisionLine, LineMaker
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Counted, Outcome, outcome_of
-
-if TYPE_CHECKING:
-    from extauthz.core.policy import Policy
 
 # Decisions that are kept, and the memory that their requests may hold (Record.size): a usual one holds 5 KB at most.
 MOST_KEPT: Final = 500
@@ -82,7 +81,7 @@ class _Kept:
         """What the decision is counted as."""
         record = self._record  # first: it is let go of when the outcome is there
         if record is not None:
-            return outcome_of(record.decision)
+            return outcome_of(record.decided.decision)
         if self._outcome is None:
             raise AssertionError("a decision has its record or its outcome")
         return self._outcome
@@ -90,7 +89,7 @@ class _Kept:
     def line(self, maker: LineMaker) -> DecisionLine:
         """Return the decision log's line, made once: after that the request and its policy are let go of."""
         if self._record is not None:
-            self._outcome = outcome_of(self._record.decision)
+            self._outcome = outcome_of(self._record.decided.decision)
             self._line, self._record = maker.line(self._record), None
         if self._line is None:
             raise AssertionError("a decision has its record or its line")
@@ -140,20 +139,25 @@ class Recent:
     def take(self, records: Sequence[Record]) -> None:
         """Remember these, and forget the oldest for them."""
         hidden = {fold(trim(name)) for name in self._redact()} if records else set()
-        for record in records:
-            if record.policy is not self._policy:
+        for policy, alike in groupby(records, _policy_of):
+            if policy is not self._policy:
                 self._let_go_of_policies()
-                self._policy = record.policy
+                self._policy = policy
             with self._lock:
-                self._number += 1
-                kept = _Kept(self._number, record)
-                self._kept.append(kept)
-                self._bytes += kept.size
-                while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
-                    self._bytes -= self._kept.popleft().size
-            if not isinstance(record.decision, Allow):
+                for record in alike:
+                    self._keep(record)
+        for record in records:
+            if not isinstance(record.decided.decision, Allow):
                 self._count_denied(record, hidden)
         self.history.sample(self._clock())
+
+    def _keep(self, record: Record) -> None:
+        self._number += 1
+        kept = _Kept(self._number, record)
+        self._kept.append(kept)
+        self._bytes += kept.size
+        while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
+            self._bytes -= self._kept.popleft().size
 
     def close(self) -> None:
         """Nothing is left to be written."""
@@ -189,13 +193,17 @@ class Recent:
             return [one.line(maker) for one in kept]
 
     def _count_denied(self, record: Record, hidden: Collection[str]) -> None:
-        denial = _denial(record.decision)
+        denial = _denial(record.decided.decision)
         if denial is None:
             return
         peer = str(denial.peer) if denial.peer is not None else record.request.source or str(record.request.caller)
         self.denied_peers.add(peer)
         if denial.user and denial.gateway is not None and denial.gateway.user_header not in hidden:
             self.denied_users.add(denial.user)
+
+
+def _policy_of(record: Record) -> Policy:
+    return record.decided.policy
 
 
 def _denial(decision: Decision) -> Deny | None:

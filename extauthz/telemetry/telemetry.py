@@ -10,11 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from extauthz.core.decision import Decision
-from extauthz.core.policy import Policy
-from extauthz.core.request import Request
 from extauthz.logs import get_logger
-from extauthz.recall import Told
+from extauthz.recall import Decided
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Tally
 
@@ -96,26 +93,20 @@ class Telemetry:
     def decided(  # noqa: PLR0913, PLR0917 - a record's parts; by position, because a keyword costs time here
         self,
         decision_id: str,
-        door: str,
-        version: str,
-        policy: Policy,
-        request: Request,
-        decision: Decision,
+        path: str,
         decision_ns: int,
         door_ns: int,
-        trace: tuple[str, str] | None = None,
-        again: Told | None = None,
+        trace: tuple[str, str] | None,
+        decided: Decided,
     ) -> None:
         """Count a decision and hand it on; the arguments are those of `Record`. Never waits for anything slow."""
-        self.tally.count(decision, door, decision_ns, door_ns)
+        self.tally.count(decided.decision, decided.door, decision_ns, door_ns)
         if self._worker is None:
             return
-        record = Record(
-            time.time_ns(), decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace, again
-        )
+        record = Record(time.time_ns(), decision_id, path, decision_ns, door_ns, trace, decided)
         # One more or less, where several threads come to the last places at once, is no matter: the bound is of memory.
         room = len(self._queue) + self._in_hand < self._most_waiting and not self._closed
-        if room and again is not None:
+        if room and decided.kept:
             self._queue.append(record)  # small, and bounded by number alone
             return
         size = record.size
@@ -146,7 +137,7 @@ class Telemetry:
             for sink in self.sinks:
                 self._give(sink, batch)
             # Only now they are gone: who hangs holds this one batch, and it counts.
-            size = sum(record.size for record in batch if record.again is None)
+            size = sum(record.size for record in batch if not record.decided.kept)
             self._in_hand = 0
             with self._lock:
                 self._waiting_bytes -= size

@@ -4,9 +4,10 @@ To Envoy an empty CheckResponse means ALLOW. `encode` is the only constructor of
 turns into a pass only for a `Passed`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -44,7 +45,7 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
         shapes: What was seen under it.
     """
     # In a message no longer than a header may be, no header is too long.
-    if len(message) > min(LONGEST_MESSAGE_BYTES, policy.longest_header_bytes):
+    if len(message) > LONGEST_MESSAGE_BYTES or len(message) > policy.longest_header_bytes:
         return None
     try:
         attributes = pb.UnreadCheckRequest.FromString(message).attributes
@@ -57,20 +58,35 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
         return None
     entries = http.header_map.headers[:]  # a third of the time of a list made of them
     if entries:
-        beginnings = _beginnings(entries)
-        shape = shapes.of(gateway, beginnings, _names_of) if beginnings is not None else None
+        keys = _keys(entries)
+        shape = shapes.of(gateway, keys, _names_of) if keys is not None else None
         if shape is None:
             return None
-        values = [entries[position] for position in shape.at]
+        pick = shape.pick
+        if pick is None:
+            pick = shape.pick = _pick(shape.at)
+        values = pick(entries)
     else:
         joined = http.headers
         shape = shapes.of(gateway, frozenset(joined), tuple)
         if shape is None:
             return None
-        values = [joined[name] for name in shape.read]
+        pick = shape.pick
+        if pick is None:
+            pick = shape.pick = _pick(shape.read)
+        values = pick(joined)
     peer = attributes.source
     source = peer.address.socket_address.address
-    return Asked((shape, caller, source, peer.principal, host, http.method, *values), shape, path)
+    return Asked((shape, caller, source, peer.principal, host, http.method, values), shape, path)
+
+
+def _pick(places: tuple[int, ...] | tuple[str, ...]) -> Callable[[Any], object]:
+    """Return what takes the values that are read out of all, always the same number of them."""
+    return itemgetter(*places) if places else _nothing
+
+
+def _nothing(_values: Any) -> object:
+    return ()
 
 
 # The first bytes of a HeaderValue's `key` and `raw_value`: the field's number and type.
@@ -78,10 +94,11 @@ _KEY: Final = 0x0A
 _RAW_VALUE: Final = 0x1A
 
 
-def _beginnings(entries: Sequence[bytes]) -> tuple[bytes, ...] | None:
+def _keys(entries: Sequence[bytes]) -> bytes | None:
     """Return the `key` of each HeaderValue, as it is written, where each is that and a `raw_value` and nothing more.
 
-    So Envoy writes them. None if any is otherwise: a parser knows what it means then.
+    So Envoy writes them. None if any is otherwise: a parser knows what it means then. Each key has its length before
+    it, so that one after the other they say where each ends.
     """
     try:
         found = [
@@ -97,10 +114,10 @@ def _beginnings(entries: Sequence[bytes]) -> tuple[bytes, ...] | None:
         if min(map(len, entries)) < 2:
             return None
         full = [entry for entry in entries if len(entry) != entry[1] + 2]
-        if len(full) == len(entries) or _beginnings(full) is None:
+        if len(full) == len(entries) or _keys(full) is None:
             return None
         found = [entry[: entry[1] + 2] for entry in entries]
-    return tuple(found)
+    return b"".join(found)
 
 
 def _ends_there(entry: bytes, end: int) -> bool:
@@ -109,15 +126,20 @@ def _ends_there(entry: bytes, end: int) -> bool:
     return 0x80 <= length < 0x4000 and entry[end + 1 : end + 3] == bytes((length & 0x7F | 0x80, length >> 7))
 
 
-def _names_of(beginnings: Collection[bytes]) -> tuple[str, ...] | None:
-    """Return the names that are written so; None if one is not as `_beginnings` took it, or no text."""
-    try:
-        names = tuple(beginning[2:].decode() for beginning in beginnings)
-    except UnicodeDecodeError:
-        return None
-    # A length of one byte is below 128.
-    as_taken = all(beginning[0] == _KEY and beginning[1] == len(beginning) - 2 < 0x80 for beginning in beginnings)
-    return names if as_taken else None
+def _names_of(keys: bytes) -> tuple[str, ...] | None:
+    """Return the names that are written so; None if one is not as `_keys` took it, or no text."""
+    names = []
+    at = 0
+    while at < len(keys):
+        length, begin = keys[at + 1], at + 2
+        at = begin + length
+        if keys[begin - 2] != _KEY or length >= 0x80 or at > len(keys):  # a length of one byte is below 128
+            return None
+        try:
+            names.append(keys[begin:at].decode())
+        except UnicodeDecodeError:
+            return None
+    return tuple(names)
 
 
 def decode(message: bytes, caller: Caller) -> Request:

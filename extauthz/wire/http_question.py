@@ -1,6 +1,6 @@
 """What tells one question to a forward-auth door from another before anything of it is read (wire/shape.py)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -34,17 +34,17 @@ def question(message: HttpMessage, caller: Caller, policy: Policy, shapes: Shape
     pick = shape.pick
     if pick is None:
         pick = shape.pick = _pick(dialect, shape)
-    values = (*values, b"")  # stands for what did not come
+    values = [*values, b""]  # stands for what did not come
     try:
         path = (rest if dialect.uri is None else values[pick.uri]).decode()
     except UnicodeDecodeError:
         return None
     if len(path) > LONGEST_PATH_CHARACTERS:
         return None
-    return Asked((shape, caller, asking if dialect.method is None else "", *pick.told(values)), shape, path)
+    return Asked((shape, caller, asking if dialect.method is None else "", pick.told(values)), shape, path)
 
 
-def _read_names(joined: Collection[bytes]) -> tuple[str, ...] | None:
+def _read_names(joined: tuple[bytes, bytes]) -> tuple[str, ...] | None:
     """Return the names of `question`'s key, folded; None if one is none."""
     _, names = joined
     return tuple(names.decode().lower().split("\n")) if names.isascii() else None

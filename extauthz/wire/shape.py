@@ -3,8 +3,8 @@
 Two requests of the same shape and with equal values are equal to every rule. Nothing is decoded, joined or judged.
 """
 
-from collections.abc import Callable, Collection, Hashable
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Final, TypeVar
 
 from extauthz.core.policy import Gateway
 from extauthz.core.steps import WEIGHED
@@ -18,7 +18,9 @@ LONGEST_NAMES_CHARACTERS: Final = 4096
 LONGEST_MESSAGE_BYTES: Final = 16_384
 LONGEST_PATH_CHARACTERS: Final = 1024
 
-N = TypeVar("N", str, bytes)
+# The names of a request's headers in a form that tells one wire form from another.
+Names = bytes | frozenset[str] | tuple[bytes, bytes]
+N = TypeVar("N", bytes, frozenset[str], tuple[bytes, bytes])
 
 # What tells one request from those that the rules cannot tell from it.
 Question = tuple[Hashable, ...]
@@ -46,7 +48,7 @@ class Shape:
         self.pick: Any = None
 
 
-class Asked(NamedTuple):
+class Asked:
     """A request that may be recalled.
 
     Attributes:
@@ -55,9 +57,12 @@ class Asked(NamedTuple):
         path: Its path and query, which no rule reads.
     """
 
-    question: Question
-    shape: Shape
-    path: str
+    __slots__ = ("path", "question", "shape")
+
+    def __init__(self, question: Question, shape: Shape, path: str) -> None:
+        self.question: Final = question
+        self.shape: Final = shape
+        self.path: Final = path
 
 
 class Shapes:
@@ -66,11 +71,9 @@ class Shapes:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Gateway, Collection[str | bytes]], Shape | None] = {}
+        self._known: dict[tuple[Gateway, Names], Shape | None] = {}
 
-    def of(
-        self, gateway: Gateway, names: Collection[N], read: Callable[[Collection[N]], tuple[str, ...] | None]
-    ) -> Shape | None:
+    def of(self, gateway: Gateway, names: N, read: Callable[[N], tuple[str, ...] | None]) -> Shape | None:
         """Return the shape of names as they arrived.
 
         None where a request is to be read anew each time: there are copies, or a name is none as names compare, or
@@ -78,7 +81,7 @@ class Shapes:
 
         Args:
             gateway: Whose rules read them.
-            names: The names, in a collection that can be hashed and tells one wire form from another.
+            names: The names as they arrived.
             read: Reads them; None if they are not to be read.
         """
         key = (gateway, names)
@@ -86,7 +89,7 @@ class Shapes:
             return self._known[key]
         except KeyError:
             # What is long is not kept, and so has no shape.
-            if sum(map(len, names)) > LONGEST_NAMES_CHARACTERS:
+            if (len(names) if isinstance(names, bytes) else sum(map(len, names))) > LONGEST_NAMES_CHARACTERS:
                 return None
             if len(self._known) >= MOST_SHAPES:
                 self._known = {}

@@ -39,10 +39,7 @@ class Onlooker:
         self.records: list[Record] = []
 
     def decided(self, *parts: Any) -> None:
-        decision_id, door, version, policy, request, decision, decision_ns, door_ns, *more = parts
-        self.records.append(
-            Record(1, decision_id, door, version, policy, request, decision, decision_ns, door_ns, *more)
-        )
+        self.records.append(Record(1, *parts))
 
 
 def records(count: int, *more: tuple[bytes, bytes], policy: str = "10.0.0.7") -> list[Record]:
@@ -83,7 +80,7 @@ def test_large_requests_are_kept_by_their_bytes() -> None:
 def test_policy_that_was_replaced_is_not_kept_by_what_it_decided() -> None:
     found = recent()
     old = records(3)
-    replaced = id(old[0].policy)
+    replaced = id(old[0].decided.policy)
     found.take(old)
     found.after(0, Filter())
     found.take(old)

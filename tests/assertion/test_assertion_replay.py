@@ -12,12 +12,11 @@ from cases.build import gateway, load_gateways, request_of, told
 from extauthz.assembly import version_of
 from extauthz.assertion.assertions import Assertions
 from extauthz.config.compile import compile_policy
-from extauthz.core.decide import decide
 from extauthz.core.policy import Policy
 from extauthz.explaining.asserted import AsLogged, UntoldError
 from extauthz.explaining.decision_log import decide_again, read_decision
 from extauthz.telemetry.lines import line
-from extauthz.telemetry.record import Record
+from telemetry.records import record_of
 
 
 class Log:
@@ -40,9 +39,8 @@ class Log:
         assertions = Assertions(patient=True)
         policy = compile_policy(loaded, frozenset, verifiers=assertions.verifier)
         request = request_of(pairs)
-        decision = decide(policy, request)
+        record = record_of(policy, request, version=version_of(loaded.settings))
         assertions.close()
-        record = Record(1, "d", "grpc", version_of(loaded.settings), policy, request, decision, 1, 1)
         return dict(line(record, ()))
 
     def policy(self, **changed: Any) -> Policy:

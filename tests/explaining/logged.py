@@ -8,10 +8,9 @@ from cases.build import request_of
 from extauthz.assembly import version_of
 from extauthz.config.compile import compile_policy
 from extauthz.config.load import Loaded
-from extauthz.core.decide import decide
 from extauthz.core.request import Request
 from extauthz.telemetry.lines import encode, line
-from extauthz.telemetry.record import Record
+from telemetry.records import record_of
 
 DOOR = "grpc"
 
@@ -20,17 +19,7 @@ def log_line(loaded: Loaded, request: Request | None = None, *, door: str = DOOR
     """Return the line of one decision under a file; without a request, of one that the ordinary gateway allows."""
     policy = compile_policy(loaded, frozenset)
     asked = request if request is not None else request_of()
-    record = Record(
-        time_ns=1_795_367_154_123_456_000,
-        id="0" * 20,
-        door=door,
-        version=version_of(loaded.settings),
-        policy=policy,
-        request=asked,
-        decision=decide(policy, asked),
-        decision_ns=4000,
-        door_ns=25_000,
-    )
+    record = record_of(policy, asked, door=door, version=version_of(loaded.settings))
     return encode(line(record, tuple(redact)))
 
 

@@ -215,7 +215,7 @@ def test_no_header_is_taken_for_the_principal(form: Form) -> None:
 def test_no_header_of_an_http_door_is_taken_for_the_principal(dialect: str, config: dict[str, Any]) -> None:
     peer = TRUSTED_PEER if config["trustedProxies"] else STRANGER
     record = Asking({"g": config}).forward(dialect, "g", Asked([*PAIRS, *SPOOFED], peer))
-    assert (told(record.decision), record.request.principal) == (PRINCIPAL, "")
+    assert (told(record.decided.decision), record.request.principal) == (PRINCIPAL, "")
 
 
 # The configuration.

@@ -266,7 +266,7 @@ def test_of_the_headers_that_no_rule_reads_nothing_is_kept() -> None:
     for cookie in ("session=first", "session=second"):
         served.check(check_request([*PAIRS, ("cookie", cookie)]), LOOPBACK)
     headers = onlooker.records[-1].request.headers
-    assert onlooker.records[-1].again is not None
+    assert onlooker.records[-1].decided.kept
     assert headers is not None
     assert "cookie" in headers.names
     assert headers.read("cookie") is None

@@ -17,6 +17,7 @@ from extauthz.telemetry.withheld import MOST_KINDS, REST_SECONDS, Withheld
 from refusals.limiting import EVE as PAIRS_OF_EVE
 from support.logs import captured_logs
 from telemetry.looking import Asking
+from telemetry.records import changed
 
 EVE = Outcome("g", "deny", "trusted_proxy_user_not_allowed")
 OTHER = Outcome("other", "deny", "trusted_proxy_user_not_allowed")
@@ -88,8 +89,9 @@ def test_every_denial_is_in_a_line_or_counted_by_one_or_told(events: list[tuple[
 
 
 def limited(record: Record, retry_after: int = 7) -> Record:
-    assert isinstance(record.decision, Deny)
-    return record._replace(decision=record.decision._replace(retry_after=retry_after))
+    denial = record.decided.decision
+    assert isinstance(denial, Deny)
+    return changed(record, decision=denial._replace(retry_after=retry_after))
 
 
 def test_line_says_that_it_was_limited_and_how_many_were_withheld(tmp_path: Path) -> None:

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from cases.build import LOOPBACK, load_gateways
 from cases.messages import check_request
 from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer
-from extauthz.core.decision import Decision
-from extauthz.core.policy import Policy
-from extauthz.core.request import Caller, Request
-from extauthz.recall import Told
+from extauthz.core.request import Caller
+from extauthz.recall import Decided
 from extauthz.telemetry.lines import DecisionLine, LineMaker, encode
 from extauthz.telemetry.record import Record
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import QUESTIONS, Asked
-
-TIME_NS: Final = 1_795_367_154_123_456_789
+from telemetry.records import TIME_NS
 
 
 class Onlooker:
@@ -29,20 +26,15 @@ class Onlooker:
     def decided(  # noqa: PLR0917 - as the authorizer calls it
         self,
         decision_id: str,
-        door: str,
-        version: str,
-        policy: Policy,
-        request: Request,
-        decision: Decision,
+        path: str,
         decision_ns: int,
         door_ns: int,
-        trace: tuple[str, str] | None = None,
-        again: Told | None = None,
+        trace: tuple[str, str] | None,
+        decided: Decided,
+        /,
     ) -> None:
         """Keep a record."""
-        self.records.append(
-            Record(TIME_NS, decision_id, door, version, policy, request, decision, decision_ns, door_ns, trace, again)
-        )
+        self.records.append(Record(TIME_NS, decision_id, path, decision_ns, door_ns, trace, decided))
 
 
 class Asking:

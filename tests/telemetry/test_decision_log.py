@@ -26,6 +26,7 @@ from extauthz.telemetry.output import OutputError
 from extauthz.telemetry.record import Record
 from support.logs import captured_logs
 from telemetry.looking import Asking
+from telemetry.records import changed
 
 IDS = [f"{number:020x}" for number in range(2000)]
 
@@ -68,7 +69,7 @@ def _log(output: Path | str, clock: Callable[[], float] | None = None, **setting
 
 
 def _numbered(record: Record, numbers: Sequence[int]) -> list[Record]:
-    return [record._replace(id=f"{number:020x}") for number in numbers]
+    return [changed(record, id=f"{number:020x}") for number in numbers]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -115,7 +116,7 @@ def test_denials_and_shadow_are_always_written_and_no_allow_with_a_share_of_noth
 
 
 def test_share_of_allows_is_chosen_by_the_id_so_that_all_choose_the_same(tmp_path: Path, allowed: Record) -> None:
-    records = [allowed._replace(id=one) for one in IDS]
+    records = [changed(allowed, id=one) for one in IDS]
     written = []
     for name in "ab":
         log = _log(tmp_path / name, allows=0.25)
@@ -329,7 +330,7 @@ def test_file_of_which_the_disk_has_room_for_a_part_only_has_no_torn_line(
 def test_decision_that_cannot_be_told_costs_no_other_its_line(tmp_path: Path, allowed: Record) -> None:
     path = tmp_path / "log"
     log = _log(path)
-    odd = allowed._replace(time_ns="no time")  # type: ignore[arg-type]
+    odd = changed(allowed, time_ns=10**40)  # no moment that has a name
     with captured_logs() as said:
         log.take([allowed, odd, odd, allowed])
     log.close()
@@ -453,7 +454,7 @@ def test_settings_that_were_passed_over_leave_no_file_open(tmp_path: Path, allow
         log.follow(log.prepare(DecisionLogSettings(output=tmp_path / name)))
     log.follow(log.prepare(DecisionLogSettings(output=tmp_path / "b", allows=0.5)))
     assert not _descriptors(tmp_path / "c")
-    log.take([allowed._replace(id=next(one for one in IDS if is_sampled(one, 0.5)))])
+    log.take([changed(allowed, id=next(one for one in IDS if is_sampled(one, 0.5)))])
     assert not _descriptors(tmp_path / "a")
     assert len(_ids(tmp_path / "b")) == 1
     log.close()

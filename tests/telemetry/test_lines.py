@@ -15,28 +15,23 @@ from cases.corpus import Case, cases
 from cases.generated import bounded
 from cases.messages import check_request
 from extauthz.core.address import parse_address
-from extauthz.core.decide import decide
 from extauthz.core.explain import explain
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.telemetry import lines
 from extauthz.telemetry.lines import DecisionLine, LineMaker, encode, line
 from extauthz.telemetry.paths import LONGEST_PATH_CHARACTERS, shown_path
-from extauthz.telemetry.record import Record
 from extauthz.wire.forward_auth import HttpMessage
 from extauthz.wire.pb import check_pb2 as pb
 from forward_auth.asking import DIALECTS, Asked
-from telemetry.looking import TIME_NS, Asking
+from telemetry.looking import Asking
+from telemetry.records import record_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "decision-log.md"
 KEYS = list(DecisionLine.__annotations__)
 
 
-def _record(policy: Any, request: Request) -> Record:
-    return Record(TIME_NS, "0" * 32, "grpc", "0123456789ab", policy, request, decide(policy, request), 9_000, 25_400)
-
-
 def _told(request: Request, redact: tuple[str, ...] = (), **rules: Any) -> DecisionLine:
-    return line(_record(policy_of({"g": gateway(**rules)}), request), redact)
+    return line(record_of(policy_of({"g": gateway(**rules)}), request), redact)
 
 
 # The format.
@@ -114,7 +109,7 @@ def test_line_says_what_explain_says(case: Case) -> None:
     pairs = [pair for pair in case.pairs if pair[0].lower() != "host"]
     record = asking.check(pairs, peer=case.peer, host=hosts[0] if hosts else "")
     told = asking.told(record)
-    explanation = explain(record.policy, record.request)
+    explanation = explain(record.decided.policy, record.request)
     last = explanation.outcomes[-1]
     assert told["step"] == (None if last.passed else last.step)
     assert told["reason"] == case.exact.reason
@@ -385,7 +380,7 @@ def test_allow_is_written_by_the_quick_way_as_by_the_plain_one(
         request = request_of(())._replace(
             headers=headers, host=asked["host"], path=asked["path"], method=asked["method"]
         )
-        record = _record(_policy, request)
+        record = record_of(_policy, request)
     except UnicodeEncodeError:
         return  # no door hands over what is no text
     maker = LineMaker(redact)
@@ -409,7 +404,7 @@ def test_allow_is_written_by_the_quick_way_as_by_the_plain_one(
 )
 def test_whatever_is_asked_is_one_line_that_every_reader_reads(request: Request) -> None:
     try:
-        record = _record(_policy, request)
+        record = record_of(_policy, request)
     except UnicodeEncodeError:
         return  # no door hands over a name that is no text
     told = line(record, ["cookie"])

@@ -13,7 +13,7 @@ from extauthz.metrics import DOORS, METRICS
 from extauthz.telemetry import otel
 from extauthz.telemetry.otel_metrics import DEFAULT_INTERVAL_MS, INTERVAL_VARIABLE
 from extauthz.telemetry.otel_spans import SPAN_NAME, attributes_of
-from extauthz.telemetry.record import Record
+from telemetry.records import record_of
 
 ROOT = Path(__file__).parents[2]
 METRICS_PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_attributes_of_a_span_are_told() -> None:
         decision = decide(policy, request)
         if isinstance(decision, Deny):
             decision = decision._replace(retry_after=1)
-        found |= attributes_of(Record(1, "d", "grpc", "v", policy, request, decision, 1, 1)).keys()
+        found |= attributes_of(record_of(policy, request, decision)).keys()
     assert {row[0] for row in rows(OTEL_PAGE, "Attribute")} == {f"`{name}`" for name in found}
     assert f"named `{SPAN_NAME}`" in OTEL_PAGE
 

@@ -11,7 +11,6 @@ import pytest
 from cases.build import GATEWAY, PAIRS, authorizer_of, policy_of, request_of
 from cases.messages import check_request, read
 from extauthz.core import reasons
-from extauthz.core.decide import decide
 from extauthz.core.decision import Decision, Deny
 from extauthz.core.policy import LONGEST_HOST_CHARACTERS
 from extauthz.metrics import METRICS
@@ -21,6 +20,7 @@ from extauthz.telemetry.otel_metrics import otlp_name, otlp_unit
 from extauthz.telemetry.otel_spans import attributes_of, trace_headers
 from extauthz.telemetry.record import Record
 from support.logs import captured_logs
+from telemetry.records import changed, record_of
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -120,8 +120,9 @@ def record(decision: Decision | None = None, trace: tuple[str, str] | None = Non
     asked = request_of(**{key: value for key, value in request.items() if key != "method"})
     if "method" in request:
         asked = asked._replace(method=request["method"])
-    made = decide(policy, asked) if decision is None else decision
-    return Record(1_700_000_000_000_000_000, "d1", "grpc", "abc", policy, asked, made, 5_000, 20_000, trace)
+    return record_of(
+        policy, asked, decision, time_ns=1_700_000_000_000_000_000, decision_id="d1", version="abc", trace=trace
+    )
 
 
 def test_attributes_say_what_was_decided_and_not_who_asked() -> None:
@@ -147,7 +148,7 @@ def test_what_clients_choose_is_bounded() -> None:
 
 def test_request_of_which_nothing_could_be_read_has_a_span_too() -> None:
     unread = record(Deny(reason=reasons.INTERNAL_ERROR, step="none"), host="", method="")
-    unread = unread._replace(request=unread.request._replace(headers=None))
+    unread = changed(unread, request=unread.request._replace(headers=None))
     assert "server.address" not in attributes_of(unread)
     assert trace_headers(unread) == {}
 

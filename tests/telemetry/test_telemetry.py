@@ -50,7 +50,7 @@ def record() -> Record:
 def _tell(looking: Telemetry, record: Record, count: int, begin: int = 0) -> list[str]:
     ids = [f"{number:020x}" for number in range(begin, begin + count)]
     for one in ids:
-        looking.decided(one, *record[2:9])
+        looking.decided(one, record.path, record.decision_ns, record.door_ns, record.trace, record.decided)
     return ids
 
 
