@@ -14,7 +14,6 @@ from typing import Final, Literal, TypeAlias
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from extauthz.stamp.claims import (
     LEEWAY_SECONDS,
@@ -121,8 +120,18 @@ class SigningKey:
         key = self.private_key
         if isinstance(key, Ed25519PrivateKey):
             return key.sign(data)
-        r, s = decode_dss_signature(key.sign(data, _SHA256))
-        return r.to_bytes(COORDINATE_BYTES, "big") + s.to_bytes(COORDINATE_BYTES, "big")
+        return jose_signature(key.sign(data, _SHA256))
+
+
+def jose_signature(signature: bytes) -> bytes:
+    """Return R and S of 32 bytes each, from a signature on P-256 in DER: SEQUENCE {INTEGER, INTEGER} (RFC 3279, 2.2.3).
+
+    Of what this process's library has just written, where every length is one byte: numbers below 2**256 have 33 bytes
+    at most, with the zero that keeps them positive. Nothing that comes from elsewhere is read so.
+    """
+    end = 4 + signature[3]
+    r, s = signature[4:end], signature[end + 2 :]
+    return r[-COORDINATE_BYTES:].rjust(COORDINATE_BYTES, b"\0") + s[-COORDINATE_BYTES:].rjust(COORDINATE_BYTES, b"\0")
 
 
 @dataclass(frozen=True, eq=False)

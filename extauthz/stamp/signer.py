@@ -4,13 +4,14 @@ The compact JWS is put together here, over `cryptography`, because the protected
 a key; a test holds the result against joserfc.
 """
 
+import itertools
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Collection
 from functools import lru_cache, partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from extauthz.stamp.claims import (
     BINDINGS,
@@ -18,7 +19,7 @@ from extauthz.stamp.claims import (
     MAX_STAMP_BYTES,
     Algorithm,
     Binding,
-    encode_segment,
+    encode_bytes,
     normal_host,
     path_hash,
 )
@@ -55,7 +56,7 @@ class KeySource(Protocol):
         """The keys of this moment; another object when they have changed."""
 
 
-class Issued(NamedTuple):
+class Issued:
     """A stamp, and for what it may be handed out again.
 
     Attributes:
@@ -66,28 +67,36 @@ class Issued(NamedTuple):
         keys: The keys of which the active one signed it.
     """
 
-    text: str
-    any_path: bool
-    since: float
-    until: float
-    keys: KeySet
+    __slots__ = ("any_path", "keys", "since", "text", "until")
+
+    def __init__(self, text: str, any_path: bool, since: float, until: float, keys: KeySet) -> None:
+        self.text: Final = text
+        self.any_path: Final = any_path
+        self.since: Final = since
+        self.until: Final = until
+        self.keys: Final = keys
 
 
 class Signatures:
-    """Counts signatures, for whoever measures. Exact, from any thread: beside a signature a lock costs nothing.
-
-    Attributes:
-        total: How many were made; may be read at any time.
-    """
+    """Counts signatures, for whoever measures. Exact, from any thread."""
 
     def __init__(self) -> None:
-        self.total = 0
+        # Taking the next number is one step of the interpreter, and needs no lock. To read takes one too.
+        self._numbers: Final = itertools.count()
+        self._read = 0
         self._lock: Final = threading.Lock()
 
     def add(self) -> None:
         """Count one."""
+        next(self._numbers)
+
+    @property
+    def total(self) -> int:
+        """How many were made; may be read at any time."""
         with self._lock:
-            self.total += 1
+            taken = next(self._numbers) - self._read
+            self._read += 1
+        return taken
 
 
 class _Epoch:
@@ -245,12 +254,11 @@ class Stamper:
     ) -> str:
         if len(user) + len(method) + len(host) > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)  # before anything is made of it, or remembered
-        jti = encode_segment(os.urandom(JTI_BYTES))
         claims = b'%b"iat":%d,"exp":%d,"jti":"%b"%b' % (
             self._before(gateway, user),
             issued,
             issued + self._lifetime,
-            jti.encode(),
+            encode_bytes(os.urandom(JTI_BYTES)),
             self._behind(
                 peer,
                 method if self._by_method else None,
@@ -258,12 +266,12 @@ class Stamper:
                 path if self._by_path else None,
             ),
         )
-        signed = f"{key.header_segment}.{encode_segment(claims)}"
+        signed = b"%b.%b" % (key.header_segment.encode(), encode_bytes(claims))
         if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)
-        signature = key.sign(signed.encode("ascii"))
+        signature = key.sign(signed)
         self._signatures.add()
-        return f"{signed}.{encode_segment(signature)}"
+        return (b"%b.%b" % (signed, encode_bytes(signature))).decode("ascii")
 
 
 def _too_large(method: str, host: str, user: str) -> StampTooLargeError:

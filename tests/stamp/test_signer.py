@@ -1,10 +1,12 @@
 """What is signed, when a stamp is handed out again, and that nothing of it depends on which replica did it."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws
@@ -16,8 +18,8 @@ from extauthz.stamp import keys
 from extauthz.stamp.claims import MAX_STAMP_BYTES, Algorithm, Binding, decode_segment
 from extauthz.stamp.keyfile import KeyDirectoryError, new_key
 from extauthz.stamp.keys import KeyDirectory
-from extauthz.stamp.keyset import KeySet, Schedule
-from extauthz.stamp.signer import Stamper, StampTooLargeError
+from extauthz.stamp.keyset import KeySet, Schedule, jose_signature
+from extauthz.stamp.signer import Signatures, Stamper, StampTooLargeError
 from stamp.clock import NOW, Clock
 
 REQUEST = {
@@ -28,6 +30,8 @@ REQUEST = {
     "host": "Gateway.Example.com:8443",
     "path": "/chat?session=1",
 }
+# Of any length in bytes: most numbers have 32, and the short ones are what goes wrong.
+COORDINATES = st.integers(1, 32).flatmap(lambda size: st.integers(1, 256**size - 1))
 
 
 class Source:
@@ -262,3 +266,25 @@ def test_no_key_is_an_error_and_no_unsigned_stamp() -> None:
     source.keys = KeySet((), Schedule())
     with pytest.raises(KeyDirectoryError, match="keys generate"):
         stamper.stamp(**REQUEST)
+
+
+@given(r=COORDINATES, s=COORDINATES)
+def test_signature_has_its_two_numbers_at_full_length_however_small_they_are(r: int, s: int) -> None:
+    assert jose_signature(encode_dss_signature(r, s)) == r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def test_signatures_are_counted_exactly_from_many_threads_and_reading_counts_none() -> None:
+    signatures = Signatures()
+
+    def sign() -> None:
+        for _ in range(5_000):
+            signatures.add()
+
+    threads = [threading.Thread(target=sign) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    seen = [signatures.total for _ in range(100)]
+    for thread in threads:
+        thread.join()
+    assert seen == sorted(seen)
+    assert [signatures.total for _ in range(3)] == [40_000] * 3
