@@ -38,7 +38,7 @@ def decide(policy: Policy, request: Request, observe: Observe | None = None) -> 
     if not user or peer is None:
         # No ruleset lets this happen; a future one that forgets a step must not either.
         return Deny(reason=reasons.INTERNAL_ERROR, step=_NO_STEP, gateway=e.gateway)
-    return Allow(e.gateway, user, peer)  # positional: three times as fast for a named tuple
+    return Allow(e.gateway, user, peer)
 
 
 def refuse_unreadable(policy: Policy, caller: Caller) -> Deny:

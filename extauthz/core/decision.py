@@ -1,13 +1,13 @@
 """What a decision is: a closed union, returned and never replied. Whatever is no Allow is no access."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from extauthz.core.address import Address
 from extauthz.core.policy import Gateway
 from extauthz.core.reasons import Reason
 
 
-class Allow(NamedTuple):
+class Allow:
     """The request may pass as `user`.
 
     Attributes:
@@ -16,9 +16,20 @@ class Allow(NamedTuple):
         peer: The address whose word was taken.
     """
 
-    gateway: Gateway
-    user: str
-    peer: Address
+    __slots__ = ("gateway", "peer", "user")
+
+    def __init__(self, gateway: Gateway, user: str, peer: Address) -> None:
+        self.gateway: Final = gateway
+        self.user: Final = user
+        self.peer: Final = peer
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Allow):
+            return NotImplemented
+        return self.gateway is other.gateway and self.user == other.user and self.peer == other.peer
+
+    def __hash__(self) -> int:
+        return hash((self.gateway, self.user, self.peer))
 
 
 class Deny(NamedTuple):
