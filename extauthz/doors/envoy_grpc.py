@@ -15,9 +15,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from extauthz.authorizer import CheckFunction, TracedCheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
+from extauthz.doors import grpc_arrivals
 from extauthz.doors.endpoints import DoorError, private_sockets, remove_stale, unlistenable
 from extauthz.doors.grpc_shared import HEALTH_SERVICES, METHOD, GrpcDoorSettings, parse_peer, trace_of
+from extauthz.logs import get_logger
 from extauthz.wire.reflected import REFLECTION, SERVICE, descriptor_pool
+
+_log: Final = get_logger(__name__)
 
 
 class GrpcDoor:
@@ -48,7 +52,7 @@ class GrpcDoor:
         self._settings: Final = settings
         self._sockets: Final[list[Path]] = []
         # A thread for each call at once, started when it is needed: a caller that opens a call and sends nothing holds
-        # its own thread and never another's turn.
+        # its own thread and never another's turn. A Check has one only where `Arrivals` does not know the library.
         self._executor: Final = ThreadPoolExecutor(settings.most_calls, thread_name_prefix="extauthz-check")
         self._server: Final = grpc.server(
             self._executor,
@@ -60,12 +64,12 @@ class GrpcDoor:
         )
         caller_of = _caller_with_principals if settings.read_principals else _caller
 
-        def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
-            return check(message, caller_of(context))
-
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
-            handle if traced is None else _traced(traced, caller_of)
-        )
+        handle = _untraced(check, caller_of) if traced is None else _traced(traced, caller_of)
+        if grpc_arrivals.is_known():
+            handle.experimental_thread_pool = grpc_arrivals.Arrivals()
+        else:
+            _log.warning("this version of grpcio is not known: each call takes a thread", version=grpc.__version__)
+        handler: Any = grpc.unary_unary_rpc_method_handler(handle)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         self._health: Final = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -179,9 +183,14 @@ def _caller_with_principals(context: grpc.ServicerContext) -> Caller:
     return caller._replace(principals=frozenset(names))
 
 
-def _traced(
-    check: TracedCheckFunction, caller_of: Callable[[grpc.ServicerContext], Caller]
-) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+def _untraced(check: CheckFunction, caller_of: Callable[[grpc.ServicerContext], Caller]) -> Any:
+    def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
+        return check(message, caller_of(context))
+
+    return handle
+
+
+def _traced(check: TracedCheckFunction, caller_of: Callable[[grpc.ServicerContext], Caller]) -> Any:
     def handle(message: bytes, context: grpc.ServicerContext) -> bytes:
         return check(message, caller_of(context), trace_of(context.invocation_metadata() or ()))
 
