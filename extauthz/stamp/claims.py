@@ -83,6 +83,8 @@ def normal_host(host: str) -> str:
     An IPv6 literal keeps its brackets. Nothing else is changed: a final dot stays, an IDN is its A-label, as sent. What
     is no host with at most a port stays whole, so that `gateway.example.com:evil` is not `gateway.example.com`.
     """
+    if ":" not in host and host.isascii():  # most hosts: there is no port to be told from the rest
+        return host.lower()
     found = _HOST.fullmatch(host)
     name = host if found is None else found[1]
     # str.lower() would also fold non-ASCII letters, some of them into two characters.

@@ -21,7 +21,7 @@ from extauthz.stamp.claims import (
     SKEW_SECONDS,
     TYPE,
     Algorithm,
-    encode_segment,
+    encode_bytes,
 )
 from extauthz.stamp.jwk import COORDINATE_BYTES, PrivateKey, public_members, thumbprint
 
@@ -105,10 +105,10 @@ class SigningKey:
         return self.public_jwk["kid"]
 
     @cached_property
-    def header_segment(self) -> str:
+    def header_segment(self) -> bytes:
         """The protected header of every stamp that this key signs, encoded."""
         header = {"alg": self.algorithm, "kid": self.kid, "typ": TYPE}
-        return encode_segment(json.dumps(header, separators=(",", ":")).encode())
+        return encode_bytes(json.dumps(header, separators=(",", ":")).encode())
 
     @property
     def group_readable(self) -> bool:

@@ -266,7 +266,7 @@ class Stamper:
                 path if self._by_path else None,
             ),
         )
-        signed = b"%b.%b" % (key.header_segment.encode(), encode_bytes(claims))
+        signed = b"%b.%b" % (key.header_segment, encode_bytes(claims))
         if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)
         signature = key.sign(signed)
