@@ -420,8 +420,9 @@ _DOORS: Final = frozenset({"grpc", *DIALECTS})
 
 def _time(time_ns: int) -> str:
     """Return a moment in UTC, in the form of RFC 3339 with microseconds."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1000:06d}Z"
+    seconds = time_ns // 1_000_000_000
+    microseconds = time_ns // 1000 - seconds * 1_000_000
+    return f"{_second(seconds)}.{str(1_000_000 + microseconds)[1:]}Z"  # in half the time of a format
 
 
 @lru_cache(maxsize=8)
