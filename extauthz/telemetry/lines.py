@@ -426,7 +426,7 @@ def _time(time_ns: int) -> str:
 
 @lru_cache(maxsize=8)
 def _second(digits: str) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(digits)))
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(digits or 0)))
 
 
 def _end_of(headers: Headers, name: str) -> str | None:
