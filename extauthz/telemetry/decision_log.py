@@ -107,10 +107,19 @@ class DecisionLog:
         failed: Lines that could not be: no room in the buffer, or left in it at the end.
     """
 
-    def __init__(self, opened: Opened, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        most_waiting_bytes: int = MOST_WAITING_BYTES,
+        close_seconds: float = CLOSE_SECONDS,
+    ) -> None:
         self.written = 0
         self.failed = 0
         self._clock: Final = clock
+        self._most_waiting_bytes: Final = most_waiting_bytes
+        self._close_seconds: Final = close_seconds
         self._lock: Final = threading.Lock()
         self._next: Opened | None = None
         self._used = opened
@@ -168,7 +177,7 @@ class DecisionLog:
                 self.failed += 1
                 self._say("a decision cannot be told", error)
                 continue
-            if self._waiting_bytes + len(line) > MOST_WAITING_BYTES:
+            if self._waiting_bytes + len(line) > self._most_waiting_bytes:
                 self.failed += 1
             else:
                 self._waiting.append(line)
@@ -177,10 +186,10 @@ class DecisionLog:
         self._write(PATIENCE_SECONDS if self._flows else 0.0)
 
     def close(self) -> None:
-        """Write what waits, for CLOSE_SECONDS at most, and let go of the output."""
+        """Write what waits, for `close_seconds` at most, and let go of the output."""
         self._turn()
         self._tell_withheld(at_once=True)
-        self._leave(CLOSE_SECONDS)
+        self._leave(self._close_seconds)
         with self._lock:
             # What comes after this is opened and closed by whoever made it.
             self._used = Opened(self._used.settings, None)

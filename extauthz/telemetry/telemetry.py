@@ -58,11 +58,14 @@ class Telemetry:
         dropped: Decisions that nobody but the counts saw, because the queue was full or was closed.
     """
 
-    def __init__(self, sinks: Sequence[Sink] = (), *, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self, sinks: Sequence[Sink] = (), *, most_waiting: int = MOST_WAITING, close_seconds: float = CLOSE_SECONDS
+    ) -> None:
         self.tally: Final = Tally()
         self.sinks: Final[tuple[Sink, ...]] = tuple(sinks)
         self.dropped = 0
         self._most_waiting: Final = most_waiting
+        self._close_seconds: Final = close_seconds
         self._queue: Final[deque[Record]] = deque()
         self._in_hand = 0  # taken from the queue, and not yet handed on
         self._lock: Final = threading.Lock()  # of what follows
@@ -78,11 +81,11 @@ class Telemetry:
         self._worker.start()
 
     def close(self) -> None:
-        """Hand on what waits, and end; not longer than CLOSE_SECONDS."""
+        """Hand on what waits, and end; not longer than `close_seconds`."""
         if self._worker is None:
             return
         self._ended.set()
-        self._worker.join(CLOSE_SECONDS)
+        self._worker.join(self._close_seconds)
         with self._lock:
             self._closed = True  # whatever still comes is dropped
             left = len(self._queue) + self._in_hand

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cases.build import LOOPBACK, PAIRS, UNIX, gateway, load_gateways, request_of
+from cases.build import LOOPBACK, PAIRS, UNIX, FailingStamper, gateway, load_gateways, request_of
 from cases.corpus import RULESETS
 from cases.generated import bounded, examples
 from extauthz.assembly import make_snapshot
@@ -185,8 +185,8 @@ def test_bytes_that_are_no_request_are_counted_for_who_sent_them() -> None:
 def test_failure_of_ours_is_nobodys() -> None:
     limited = Limited(refusals=limits(1, 1))
     whole = limited.authorizer.snapshot
-    limited.authorizer.snapshot = replace(whole, policy=None)  # type: ignore[arg-type]  # whatever may break
-    outcomes = [limited.ask(EVE) for _ in range(20)]
+    limited.authorizer.snapshot = replace(whole, stamper=FailingStamper(RuntimeError("no key")))  # whatever may break
+    outcomes = [limited.ask(NICK) for _ in range(20)]
     assert {(outcome.status, outcome.reason) for outcome in outcomes} == {(403, "internal_error")}
     assert limited.limiter.tracked == (0, 0)
 

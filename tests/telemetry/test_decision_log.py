@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,12 @@ def denied(asking: Asking) -> Record:
     return asking.check([])
 
 
-def _log(output: Path | str, clock: Callable[[], float] | None = None, **settings: Any) -> DecisionLog:
-    opened = open_settings(DecisionLogSettings(output=output, **settings))
-    return DecisionLog(opened, clock=clock) if clock is not None else DecisionLog(opened)
+def _log(output: Path | str, clock: Callable[[], float] = time.monotonic, **settings: Any) -> DecisionLog:
+    return DecisionLog(open_settings(DecisionLogSettings(output=output, **settings)), clock=clock)
+
+
+def _impatient(output: Path, clock: Callable[[], float], **limits: Any) -> DecisionLog:
+    return DecisionLog(open_settings(DecisionLogSettings(output=output)), clock=clock, **limits)
 
 
 def _numbered(record: Record, numbers: Sequence[int]) -> list[Record]:
@@ -218,11 +222,10 @@ def test_no_standard_output_is_told_and_what_has_its_number_is_left_alone(monkey
 
 
 def test_pipe_that_nobody_reads_holds_up_nothing_and_the_lines_are_counted(
-    tmp_path: Path, allowed: Record, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    tmp_path: Path, allowed: Record, clock: Clock
 ) -> None:
-    monkeypatch.setattr(decision_log, "MOST_WAITING_BYTES", 100_000)
     with _pipe(tmp_path / "fifo") as reader:
-        log = _log(tmp_path / "fifo", clock)
+        log = _impatient(tmp_path / "fifo", clock, most_waiting_bytes=100_000)
         for start in range(0, 1000, 50):
             log.take(_numbered(allowed, range(start, start + 50)))
         assert log.failed > 0
@@ -252,12 +255,9 @@ def test_line_longer_than_a_pipe_takes_at_once_arrives_whole(tmp_path: Path, ask
         log.close()
 
 
-def test_end_does_not_wait_for_a_reader_for_ever(
-    tmp_path: Path, allowed: Record, monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    monkeypatch.setattr(decision_log, "CLOSE_SECONDS", 0.1)
+def test_end_does_not_wait_for_a_reader_for_ever(tmp_path: Path, allowed: Record, clock: Clock) -> None:
     with _pipe(tmp_path / "fifo"), captured_logs() as said:
-        log = _log(tmp_path / "fifo", clock)
+        log = _impatient(tmp_path / "fifo", clock, close_seconds=0.1)
         log.take(_numbered(allowed, range(1000)))
         log.close()
     assert log.written + log.failed == 1000
@@ -287,12 +287,9 @@ def test_reader_that_went_is_said_once_and_one_that_came_back_gets_what_waited(
     assert (log.written, log.failed) == (5, 0)
 
 
-def test_full_device_is_told_and_costs_no_more_memory_than_said(
-    allowed: Record, monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    monkeypatch.setattr(decision_log, "MOST_WAITING_BYTES", 10_000)
+def test_full_device_is_told_and_costs_no_more_memory_than_said(allowed: Record, clock: Clock) -> None:
     with captured_logs() as said:
-        log = _log(Path("/dev/full"), clock)
+        log = _impatient(Path("/dev/full"), clock, most_waiting_bytes=10_000)
         for _ in range(100):
             log.take([allowed])
             clock.now += decision_log.RETRY_SECONDS

@@ -94,6 +94,7 @@ def test_the_page_tells_every_key_and_no_other() -> None:
     assert rows == KEYS
 
 
+@pytest.mark.only_pure  # annotations are not kept where it is compiled
 def test_every_key_but_those_said_to_be_missing_is_always_there() -> None:
     always = {key for key, kind in DecisionLine.__annotations__.items() if "NotRequired" not in str(kind)}
     assert DecisionLine.__required_keys__ == always

@@ -1,11 +1,12 @@
 """The metrics say what happened: exactly, across reloads, and by labels that no client can add to."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cases.build import GATEWAY, LOOPBACK, PAIRS, gateway
+from cases.build import GATEWAY, LOOPBACK, PAIRS, FailingStamper, gateway
 from cases.messages import check_request
 from extauthz.core.address import parse_address
 from extauthz.core.reasons import REASONS
@@ -230,9 +231,10 @@ def test_without_stamps_there_are_no_keys_to_alert_on(tmp_path: Path) -> None:
     assert value(service, "extauthz_stamps_signed_total") == 0
 
 
-def test_a_fault_of_ours_is_counted_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_counted_as_one(tmp_path: Path) -> None:
     service = built(tmp_path, configuration())
-    monkeypatch.setattr("extauthz.authorizer.decide", None)
+    whole = service.authorizer.snapshot
+    service.authorizer.snapshot = replace(whole, stamper=FailingStamper(RuntimeError("no key")))
     ask(service, ALLOWED)
     assert decisions(service, result="deny", reason="internal_error") == 1
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,10 @@ from extauthz.telemetry import telemetry
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.telemetry import Sink, Telemetry
 from extauthz.wire.pb import check_pb2 as pb
+from support.build import same_build
 from support.logs import captured_logs
 from support.process import wait_until
 from telemetry.looking import Asking
-
-TESTS = Path(__file__).parents[1]
 
 
 class Keeping:
@@ -103,11 +101,11 @@ def test_one_who_hangs_costs_what_does_not_fit_and_what_does_is_shown_later(reco
     assert looking.dropped == 900
 
 
-def test_end_waits_for_nobody_for_ever_and_says_what_was_lost(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "CLOSE_SECONDS", 0.1)
+def test_end_waits_for_nobody_for_ever_and_says_what_was_lost(record: Record) -> None:
     going = threading.Event()
     slow = Keeping(lambda records: None if not records else (going.wait(), None)[1])
-    looking = _started(slow)
+    looking = Telemetry([slow], close_seconds=0.1)
+    looking.start()
     _tell(looking, record, 100)
     with captured_logs() as said:
         looking.close()
@@ -182,8 +180,7 @@ def test_flood_of_odd_requests_takes_no_more_memory_than_is_said(odd: str) -> No
     # In a process of its own, of which the memory is known. The limit counts what is held; beside it the allocator
     # keeps some, and the answers' caches.
     argv = [sys.executable, "-c", _FLOOD, odd]
-    path = f"{TESTS.parent}:{TESTS}"
-    ended = subprocess.run(argv, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(argv, env=same_build(), capture_output=True, text=True, check=False, timeout=300)
     assert ended.returncode == 0, ended.stderr
     dropped, megabytes = map(int, ended.stdout.split())
     assert dropped > 0

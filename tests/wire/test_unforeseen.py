@@ -8,7 +8,6 @@ import sys
 import textwrap
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +22,11 @@ from extauthz.core.address import parse_address
 from extauthz.core.request import Caller
 from extauthz.refusals import RateLimit, RefusalLimiter, RefusalLimits
 from extauthz.wire.pb import check_pb2 as pb
+from support.build import same_build
 from support.logs import captured_logs, configured_logs
 
 # A narrow terminal would break the lines that are looked for.
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "1000", "NO_COLOR": "1"}
+ENVIRONMENT = same_build(COLUMNS="1000", NO_COLOR="1")
 
 
 @pytest.mark.parametrize(
