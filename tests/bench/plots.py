@@ -122,24 +122,36 @@ def _growth(section: Section) -> Any:
 
 
 def _envoy(section: Section) -> Any:
-    """The median and the 99th percentile over the rate, for each candidate."""
+    """The median and the 99th percentile over the rate, for each candidate, where each was measured."""
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
     at_rates = [line for line in section.lines if line.tags["rate"]]
-    figure, both = plt.subplots(1, 2, layout="constrained", figsize=(WIDTH, 3.8))
-    for axes, what, title in zip(both, ("p50", "p99"), ("median (p50)", "99th percentile (p99)"), strict=True):
-        for number, candidate in enumerate(dict.fromkeys(str(line.tags["candidate"]) for line in at_rates)):
-            lines = [line for line in at_rates if (line.tags["candidate"], line.tags["what"]) == (candidate, what)]
-            colour = FLOOR if number == 0 else PALETTE[number - 1]
-            _banded(axes, [float(line.tags["rate"]) for line in lines], lines, candidate, colour)
-        axes.set_xticks(sorted({float(line.tags["rate"]) for line in at_rates}))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_yscale("log")  # a server that does not keep up must not hide the others
-        _plain_log_scale(axes, at_rates)
+    # A floor is measured at one rate alone: it has no line.
+    rates: dict[str, set[float]] = {}
+    for line in at_rates:
+        rates.setdefault(str(line.tags["candidate"]), set()).add(float(line.tags["rate"]))
+    everywhere = set.union(*rates.values())
+    candidates = [candidate for candidate, found in rates.items() if found == everywhere]
+    places = list(dict.fromkeys(str(line.tags["place"]) for line in at_rates))
+    size = (WIDTH, 0.6 + 3.2 * len(places))
+    figure, rows = plt.subplots(len(places), 2, layout="constrained", figsize=size, squeeze=False)
+    for place, row in zip(places, rows, strict=True):
+        for axes, (what, title) in zip(row, (("p50", "median (p50)"), ("p99", "99th percentile (p99)")), strict=True):
+            for number, candidate in enumerate(candidates):
+                wanted = (place, candidate, what)
+                tags = ("place", "candidate", "what")
+                lines = [line for line in at_rates if tuple(line.tags[tag] for tag in tags) == wanted]
+                colour = FLOOR if number == 0 else PALETTE[number - 1]
+                _banded(axes, [float(line.tags["rate"]) for line in lines], lines, candidate, colour)
+            axes.set_xticks(sorted(everywhere))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.set_yscale("log")  # a server that does not keep up must not hide the others
+            _plain_log_scale(axes, at_rates)
+            axes.set_title(f"{place}: {title}", loc="left", fontsize=10)
+        row[0].set_ylabel("milliseconds")
+    for axes in rows[-1]:
         axes.set_xlabel("requests a second")
-        axes.set_title(title, loc="left", fontsize=10)
-    both[0].set_ylabel("milliseconds")
-    both[0].legend(fontsize=8)
+    rows[0][0].legend(fontsize=8)
     figure.suptitle(
         "Through Envoy: median of the rounds, and from the least to the most", x=0.01, ha="left", fontsize=11
     )
