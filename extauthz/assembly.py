@@ -17,7 +17,6 @@ from extauthz.config.load import Loaded
 from extauthz.config.schema import Settings
 from extauthz.config.values import rate_limit, seconds
 from extauthz.core.text import fold, trim
-from extauthz.doors import envoy_native
 from extauthz.doors.certificates import CertificateError, Certificates
 from extauthz.doors.token_file import TokenFile, TokenFileError
 from extauthz.logs import get_logger
@@ -140,10 +139,17 @@ def version_of(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_CHARACTERS]
 
 
+def _engine_faults() -> Iterator[Fault]:
+    from extauthz.doors import envoy_native  # noqa: PLC0415 - of two engines one is loaded
+
+    if not envoy_native.is_installed():
+        yield Fault("server.engine", envoy_native.NOT_INSTALLED)
+
+
 def file_faults(loaded: Loaded) -> Iterator[Fault]:
     """Yield what is wrong with the files that the configuration names, and with the engine that it chooses."""
-    if loaded.settings.server.engine == "native" and not envoy_native.is_installed():
-        yield Fault("server.engine", envoy_native.NOT_INSTALLED)
+    if loaded.settings.server.engine == "native":
+        yield from _engine_faults()
     if loaded.settings.tls is not None:
         try:
             open_certificates(loaded)

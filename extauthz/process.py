@@ -1,6 +1,8 @@
 """What a process of the service asks of its system and of its interpreter. Nothing here knows what it serves."""
 
+import ctypes
 import gc
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -12,6 +14,11 @@ COLLECT_AFTER_OBJECTS: Final = 20_000
 # grpcio needs several turns, and whoever only looks on, a log, a scrape, takes each a whole one: on two busy cores, at
 # 500 calls a second through Envoy, the median answer came after 4.7 ms in the place of 430.
 SWITCH_SECONDS: Final = 0.0005
+
+# Among how many pools of memory glibc divides the threads, and by which name mallopt knows that (malloc.h). Its own
+# choice is eight for each core: the same requests then leave 2 MB more behind.
+MEMORY_POOLS: Final = 2
+_M_ARENA_MAX: Final = -8
 
 
 def raise_file_limit() -> None:
@@ -25,6 +32,17 @@ def raise_file_limit() -> None:
 def share_the_interpreter() -> None:
     """Let threads have their turns soon: what waits for one is a request."""
     sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def share_memory_pools() -> None:
+    """Let the threads have few pools of memory between them; to be called before there are any.
+
+    Whoever runs the service may choose otherwise, with glibc's own MALLOC_ARENA_MAX.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
+    with suppress(OSError, AttributeError):  # another C library, without such pools
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
 
 
 def settle_memory() -> None:

@@ -219,6 +219,7 @@ class Service:
         settings = self._loaded.settings
         process.raise_file_limit()
         process.share_the_interpreter()
+        process.share_memory_pools()
         self.telemetry.start()
         self._await_first_answers()
         # Last the door with the health service: when it says that the service serves, every door does.
