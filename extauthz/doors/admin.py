@@ -15,7 +15,7 @@ from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors.admin_guard import Guard, Headers, answer, raw_answer
 from extauthz.doors.http_bodies import BodyConnection
-from extauthz.doors.http_limits import Limits
+from extauthz.doors.http_limits import PATIENCE, Limits, Patience
 from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.doors.token_file import TokenFile
 from extauthz.logs import get_logger
@@ -88,6 +88,7 @@ class AdminDoorSettings:
         drain_seconds: Time for what is under way when the door is closed.
         ready: Whether the service serves.
         metrics: Returns the media type and the metrics, for an Accept header; None: there are none.
+        patience: How long clients are waited for.
     """
 
     endpoints: Sequence[Endpoint]
@@ -96,6 +97,7 @@ class AdminDoorSettings:
     drain_seconds: int
     ready: Callable[[], bool]
     metrics: Render | None = None
+    patience: Patience = PATIENCE
 
 
 class AdminDoor:
@@ -115,6 +117,7 @@ class AdminDoor:
                     head_bytes=HEAD_BYTES,
                     gatekeeper=_Neighbours(),
                     door="admin",
+                    patience=settings.patience,
                 ),
                 drain_seconds=settings.drain_seconds,
                 connection=BodyConnection,

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
-from extauthz.doors.http_limits import HEAD_BYTES, IDLE_SECONDS, LINES_PER_NAME, Gatekeeper, Limits
+from extauthz.doors.http_limits import HEAD_BYTES, LINES_PER_NAME, PATIENCE, Gatekeeper, Limits, Patience
 from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.stamp.jwks import JWKS_PATH, Jwks
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage, is_door
@@ -38,6 +38,7 @@ class HttpDoorSettings:
         most_head_bytes: The request line and all headers of one request; HEAD_BYTES at most.
         drain_seconds: Time for what is under way when the door is closed.
         jwks: Returns the public keys of the moment; None from it, or in its place, while nothing is signed.
+        patience: How long clients are waited for.
     """
 
     endpoints: Sequence[Endpoint]
@@ -46,6 +47,7 @@ class HttpDoorSettings:
     most_head_bytes: int
     drain_seconds: int
     jwks: Callable[[], Jwks | None] | None = None
+    patience: Patience = PATIENCE
 
 
 class HttpDoor:
@@ -62,9 +64,9 @@ class HttpDoor:
                     header_lines=settings.most_headers * LINES_PER_NAME,
                     head_bytes=min(settings.most_head_bytes, HEAD_BYTES),
                     gatekeeper=forwarder,
+                    patience=settings.patience,
                 ),
                 drain_seconds=settings.drain_seconds,
-                idle_seconds=IDLE_SECONDS,
             ),
         )
 

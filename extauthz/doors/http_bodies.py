@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from extauthz.doors.http_connection import Connection, Serving
 from extauthz.doors.http_writing import CONTINUE
+from extauthz.wire.forward_auth import HttpMessage, RawHeaders
 
 if TYPE_CHECKING:
     import asyncio
 
-    from extauthz.wire.forward_auth import HttpMessage, RawHeaders
-
 # A request that is to be explained: more than `limits.headerBytes` of a usual configuration.
 BODY_BYTES: Final = 65_536
-# Time for a body to arrive whole.
-BODY_SECONDS: Final = 10.0
 
 
 class BodyConnection(Connection):
@@ -45,7 +42,7 @@ class BodyConnection(Connection):
             return
         self._taken = self._waiting.pop()
         self._whole, self._over = True, False  # until it is here
-        self._body_clock = self._loop.call_later(BODY_SECONDS, self.abort)
+        self._body_clock = self._loop.call_later(self._patience.body, self.abort)
         if not self._waiting and any(name == b"expect" for name, _ in headers):
             self._transport.write(CONTINUE)
 
@@ -70,7 +67,7 @@ class BodyConnection(Connection):
             self._body_clock = None
 
 
-def _is_awaited(headers: "RawHeaders") -> bool:
+def _is_awaited(headers: RawHeaders) -> bool:
     """Tell whether a body is to be read: exactly one Content-Length within the limit, nothing else."""
     if any(name == b"transfer-encoding" for name, _ in headers):
         return False

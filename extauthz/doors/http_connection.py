@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 import httptools
 
 from extauthz.core.request import Caller
-from extauthz.doors import http_limits
 from extauthz.doors.deadline import Deadline
 from extauthz.doors.http_limits import LINGER_BYTES, MOST_WAITING, Limits, caller_of
 from extauthz.doors.http_writing import written
@@ -37,14 +36,12 @@ class Serving:
     Attributes:
         application: Who answers.
         limits: The limits, and what counts against them.
-        idle_seconds: How long a connection may be kept without a request.
         loop: The loop that all of them live in.
         connections: Those that are open.
     """
 
     application: Application
     limits: Limits
-    idle_seconds: float
     loop: asyncio.AbstractEventLoop
 
     connections: "set[Connection]" = field(default_factory=set, init=False)
@@ -63,6 +60,10 @@ class Serving:
             await self._emptied.wait()
 
 
+# Of a connection that is gone.
+_NO_PARSER: Final = httptools.HttpRequestParser(object())
+
+
 class _RefusedError(Exception):
     """The parser is to stop: a limit is passed, or nothing more is read. Raised by its callbacks, through it."""
 
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._serving: Final = serving
         self._loop: Final = serving.loop
         self._limits: Final = serving.limits
+        self._patience: Final = serving.limits.patience
         self._most_lines: Final = serving.limits.header_lines
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
@@ -125,7 +127,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Forget the connection."""
         self._over = self._ended = True
-        del self._parser  # it knows this connection, and so would be kept by it
+        self._parser = _NO_PARSER  # its own knows this connection, and so would be kept by it
         self._waiting.clear()
         self._deadline.forget()
         if self._later is not None:
@@ -154,7 +156,7 @@ class Connection(asyncio.Protocol):
         if not self._over:
             self._transport.pause_reading()
         if not self._ended:
-            self._deadline.set(http_limits.STALL_SECONDS)
+            self._deadline.set(self._patience.stall)
 
     def resume_writing(self) -> None:
         """Go on: the client reads again."""
@@ -304,10 +306,10 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not self._lingers:
-            self._deadline.set(http_limits.STALL_SECONDS)
+            self._deadline.set(self._patience.stall)
             self._transport.close()  # when all is written
             return
-        self._deadline.set(http_limits.STALL_SECONDS if self._blocked else http_limits.LINGER_SECONDS)
+        self._deadline.set(self._patience.stall if self._blocked else self._patience.linger)
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -319,4 +321,4 @@ class Connection(asyncio.Protocol):
 
     def _await_request(self, *, begun: bool) -> None:
         self._hurries = begun
-        self._deadline.set(http_limits.HEAD_SECONDS if begun else self._serving.idle_seconds)
+        self._deadline.set(self._patience.head if begun else self._patience.idle)

@@ -7,7 +7,7 @@ import asyncio
 import socket
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from extauthz.core.address import Address, parse_address
 from extauthz.core.request import Caller
@@ -20,18 +20,9 @@ _log: Final = get_logger(__name__)
 HEAD_BYTES: Final = 131_072
 # Header lines for each name that `limits.headers` allows: a name may come again, as cookies do.
 LINES_PER_NAME: Final = 4
-# Time for a request to arrive whole, from its first byte, or from the connection's start.
-HEAD_SECONDS: Final = 10.0
-# How long a connection may be kept without a request: longer than the 90 s and 60 s after which Traefik, Caddy and
-# nginx close theirs, so that none sends a request into a connection that is just being closed.
-IDLE_SECONDS: Final = 120
-# How long a client may take to read what it was sent.
-STALL_SECONDS: Final = 10.0
 # Requests of one connection that wait for the one before them; no proxy sends more than one.
 MOST_WAITING: Final = 16
-# A body is never read. The connection is closed after the answer; so that the client reads the answer before it hears
-# of that, what it still sends is dropped for this long.
-LINGER_SECONDS: Final = 2.0
+# Of a body that is never read, what is dropped before the connection is cut.
 LINGER_BYTES: Final = 1_048_576
 # Of all connections, those that addresses may hold which are no callers: one in so many. The JWKS is open to all.
 STRANGERS_SHARE: Final = 4
@@ -49,6 +40,29 @@ class Gatekeeper(Protocol):
         """Return the answer to bytes that are no request, or one over a limit."""
 
 
+class Patience(NamedTuple):
+    """How long a client is waited for, in seconds; then its connection is closed.
+
+    Attributes:
+        head: For a request to arrive whole, from its first byte, or from the connection's start.
+        body: For the body behind it, where one is read.
+        idle: For the next request: longer than the 90 s and 60 s after which Traefik, Caddy and nginx close theirs, so
+            that none sends a request into a connection that is just being closed.
+        stall: For it to read what it was sent.
+        linger: A body that is not read: the connection is closed after the answer, and so that the client reads the
+            answer before it hears of that, what it still sends is dropped for this long.
+    """
+
+    head: float = 10.0
+    body: float = 10.0
+    idle: float = 120.0
+    stall: float = 10.0
+    linger: float = 2.0
+
+
+PATIENCE: Final = Patience()
+
+
 @dataclass(slots=True, kw_only=True)
 class Limits:
     """The limits of one door, and what counts against them.
@@ -59,6 +73,7 @@ class Limits:
         head_bytes: The request line and all headers of one request.
         gatekeeper: Who knows the callers and how to refuse.
         door: Which door it is, for the log.
+        patience: How long its clients are waited for.
     """
 
     connections: int
@@ -66,6 +81,7 @@ class Limits:
     gatekeeper: Gatekeeper
     head_bytes: int = HEAD_BYTES
     door: str = "http"
+    patience: Patience = PATIENCE
 
     open: int = field(default=0, init=False)
     strangers: Counter[Address | None] = field(default_factory=Counter, init=False)

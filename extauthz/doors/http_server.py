@@ -14,7 +14,7 @@ from typing import Final
 from extauthz.config.values import Endpoint
 from extauthz.doors.endpoints import BACKLOG, DoorError, listen
 from extauthz.doors.http_connection import Application, Connection, Serving
-from extauthz.doors.http_limits import IDLE_SECONDS, Limits
+from extauthz.doors.http_limits import Limits
 
 # How long the server may take to start; it has nothing to do but to run.
 START_SECONDS: Final = 10.0
@@ -29,7 +29,6 @@ class HttpServerSettings:
         endpoints: Where it listens.
         limits: The limits of the door, and what counts against them.
         drain_seconds: Time for what is under way when it is closed.
-        idle_seconds: How long a connection may be kept without a request.
         connection: What reads and answers.
     """
 
@@ -37,7 +36,6 @@ class HttpServerSettings:
     endpoints: Sequence[Endpoint]
     limits: Limits
     drain_seconds: int
-    idle_seconds: float = IDLE_SECONDS
     connection: type[Connection] = Connection
 
 
@@ -110,7 +108,7 @@ class HttpServer:
     async def _serve(self, sockets: Sequence[socket.socket], started: "Future[None]") -> None:
         loop = self._loop = asyncio.get_running_loop()
         settings = self._settings
-        serving = Serving(self._application, settings.limits, settings.idle_seconds, loop)
+        serving = Serving(self._application, settings.limits, loop)
         connection = partial(settings.connection, serving)
         servers = []
         for one in sockets:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from admin.watching import API, TOKEN, Watched, bearer, opened_door, watched_service, write_token
-from extauthz.doors import http_bodies
 from extauthz.doors.admin import HEAD_BYTES
 from extauthz.doors.http_bodies import BODY_BYTES
+from extauthz.doors.http_limits import Patience
 from forward_auth.opening import gateway
 from support.clients import raw
 
@@ -283,9 +283,8 @@ def test_request_behind_a_body_is_not_answered(watched: Watched) -> None:
     assert _everything(watched.admin, sent).count(b"HTTP/1.1 ") == 1
 
 
-def test_slow_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_bodies, "BODY_SECONDS", 0.2)
-    with opened_door() as endpoint:
+def test_slow_body_is_not_waited_for() -> None:
+    with opened_door(patience=Patience(body=0.2)) as endpoint:
         assert _everything(endpoint.port, _post("Content-Length: 10", b"{")) == b""
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from extauthz.config.values import Endpoint
 from extauthz.doors.admin import AdminDoor, AdminDoorSettings, StaticFile, Told
+from extauthz.doors.http_limits import PATIENCE, Patience
 from forward_auth.asking import Asked, ask
 from support.clients import Headers, Response, http1
 from support.process import wait_until
@@ -78,9 +79,11 @@ class BrokenPages:
 
 
 @contextlib.contextmanager
-def opened_door(address: str = "127.0.0.1:0", ready: Callable[[], bool] = lambda: True) -> Iterator[Endpoint]:
+def opened_door(
+    address: str = "127.0.0.1:0", ready: Callable[[], bool] = lambda: True, *, patience: Patience = PATIENCE
+) -> Iterator[Endpoint]:
     """Open an admin door in this process, before a broken console, while the block runs."""
-    settings = AdminDoorSettings(endpoints=[Endpoint.parse(address)], drain_seconds=1, ready=ready)
+    settings = AdminDoorSettings(endpoints=[Endpoint.parse(address)], drain_seconds=1, ready=ready, patience=patience)
     door = AdminDoor(BrokenPages(), settings)
     door.start()
     try:

@@ -23,7 +23,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert http_limits.STRANGERS_SHARE == http_limits.STRANGER_SHARE == 4
     assert f"{admin.HEAD_BYTES // 1024} KiB for the head" in text
     assert f"{http_bodies.BODY_BYTES // 1024} KiB and ten seconds" in text
-    assert http_bodies.BODY_SECONDS == 10
+    assert http_limits.PATIENCE.body == 10
     assert f"{recent.MOST_GIVEN} decisions an answer" in text
     assert f"The last {recent.MOST_KEPT} are kept" in text
     assert f"fewer of large ones ({recent.MOST_KEPT_BYTES // 1_048_576} MiB" in text

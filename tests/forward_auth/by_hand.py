@@ -10,7 +10,7 @@ from extauthz.authorizer import Authorizer
 from extauthz.config.load import loads
 from extauthz.config.values import Endpoint
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
-from extauthz.doors.http_limits import HEAD_BYTES
+from extauthz.doors.http_limits import HEAD_BYTES, PATIENCE, Patience
 from forward_auth.asking import QUESTIONS, Asked
 from forward_auth.opening import USER, gateway
 
@@ -37,7 +37,9 @@ def everything(port: int, sent: bytes, source: str = "127.0.0.1") -> bytes:
 
 
 @contextlib.contextmanager
-def opened_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> Iterator[HttpDoor]:
+def opened_in_process(
+    endpoint: str = "127.0.0.1:0", denial: str = "json", patience: Patience = PATIENCE
+) -> Iterator[HttpDoor]:
     """A door in this process."""
     loaded = loads(json.dumps({"denial": {"body": denial}, "gateways": {"openclaw": gateway()}}))
     settings = HttpDoorSettings(
@@ -46,6 +48,7 @@ def opened_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> It
         most_headers=200,
         most_head_bytes=HEAD_BYTES,
         drain_seconds=1,
+        patience=patience,
     )
     door = HttpDoor(Authorizer(make_snapshot(loaded)), settings)
     door.start()
@@ -56,7 +59,9 @@ def opened_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> It
 
 
 @contextlib.contextmanager
-def door_in_process(endpoint: str = "127.0.0.1:0", denial: str = "json") -> Iterator[Endpoint]:
+def door_in_process(
+    endpoint: str = "127.0.0.1:0", denial: str = "json", patience: Patience = PATIENCE
+) -> Iterator[Endpoint]:
     """Where a door in this process listens."""
-    with opened_in_process(endpoint, denial) as door:
+    with opened_in_process(endpoint, denial, patience) as door:
         yield door.endpoints[0]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extauthz.doors import http_limits
-from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING
+from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING, Patience
 from forward_auth.by_hand import ALLOWED, TARGET, door_in_process, everything, head
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1, raw
@@ -230,16 +229,17 @@ def test_slow_clients_do_not_hold_up_the_others(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX-A: ", b"\r\n", head() + b"GET /"])
-def test_request_that_does_not_arrive_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.1)
-    with door_in_process() as endpoint:
+def test_request_that_does_not_arrive_is_not_waited_for(sent: bytes) -> None:
+    with door_in_process(patience=Patience(head=0.1)) as endpoint:
         everything(endpoint.port, sent)
 
 
 @pytest.mark.parametrize(("begun", "byte"), [(b"GET / HTTP/1.1\r\n", b"X"), (b"", b"\r\n")])
-def test_request_a_byte_at_a_time_is_not_waited_for(begun: bytes, byte: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.2)
-    with door_in_process() as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), 20) as connection:
+def test_request_a_byte_at_a_time_is_not_waited_for(begun: bytes, byte: bytes) -> None:
+    with (
+        door_in_process(patience=Patience(head=0.2)) as endpoint,
+        socket.create_connection(("127.0.0.1", endpoint.port), 20) as connection,
+    ):
         connection.sendall(head() + begun)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
@@ -251,17 +251,15 @@ def test_request_a_byte_at_a_time_is_not_waited_for(begun: bytes, byte: bytes, m
         wait_until(trickle, "a slow client's connection is closed")
 
 
-def test_connection_without_requests_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extauthz.doors.http.IDLE_SECONDS", 0.1)
-    with door_in_process() as endpoint:
+def test_connection_without_requests_is_closed() -> None:
+    with door_in_process(patience=Patience(idle=0.1)) as endpoint:
         assert everything(endpoint.port, head()).startswith(b"HTTP/1.1 200 ")
 
 
-def test_client_that_does_not_read_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_limits, "STALL_SECONDS", 0.1)
+def test_client_that_does_not_read_is_let_go(tmp_path: Path) -> None:
     path = tmp_path / "door.sock"
     asked = b"GET " + TARGET.encode() + b" HTTP/1.1\r\nHost: door\r\nAccept: text/html\r\n\r\n"
-    with door_in_process(f"unix:{path}", "html"), socket.socket(socket.AF_UNIX) as connection:
+    with door_in_process(f"unix:{path}", "html", Patience(stall=0.1)), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(path))
         connection.setblocking(False)
 
