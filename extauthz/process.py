@@ -16,7 +16,7 @@ COLLECT_AFTER_OBJECTS: Final = 20_000
 SWITCH_SECONDS: Final = 0.0005
 
 # Among how many pools of memory glibc divides the threads, and by which name mallopt knows that (malloc.h). Its own
-# choice is eight for each core: the same requests then leave 2 MB more behind.
+# choice is eight for each core: the same requests then leave 1 to 2 MB more behind.
 MEMORY_POOLS: Final = 2
 _M_ARENA_MAX: Final = -8
 

@@ -101,6 +101,7 @@ class Service:
         Raises:
             AssemblyError: A file of the configuration cannot be used, or there is no key to sign with.
         """
+        process.share_memory_pools()  # before the gRPC library starts its threads
         settings = loaded.settings
         self.ready = False
         self.keys = open_keys(loaded)
@@ -219,7 +220,6 @@ class Service:
         settings = self._loaded.settings
         process.raise_file_limit()
         process.share_the_interpreter()
-        process.share_memory_pools()
         self.telemetry.start()
         self._await_first_answers()
         # Last the door with the health service: when it says that the service serves, every door does.
