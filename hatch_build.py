@@ -13,6 +13,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # What the modules share is one extension module of this name, with this suffix, beside the package.
 GROUP: Final = "extauthz"
 
+_CURE: Final = (
+    "extauthz cannot be compiled here: above is why. It takes a C compiler and the headers of this Python "
+    "(Debian: apt-get install gcc libc6-dev python3-dev). Without HATCH_BUILD_HOOKS_ENABLE its sources are installed."
+)
+
 
 class CompiledBuildHook(BuildHookInterface[Any]):
     """Compiles the modules that pyproject.toml names under `modules`, out of the tree, and puts them into the wheel."""
@@ -32,7 +37,10 @@ class CompiledBuildHook(BuildHookInterface[Any]):
             for path in sorted(root.glob(pattern))
             if path.name != "__init__.py"
         ]
-        library = _compiled(sources, made)
+        try:
+            library = _compiled(sources, made)
+        except SystemExit as error:  # as mypyc ends where it has told what it cannot compile
+            raise RuntimeError(_CURE) from error
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
         build_data["force_include"].update(
@@ -51,6 +59,7 @@ def _compiled(sources: list[str], made: Path) -> Path:
     from mypyc.build import mypycify  # noqa: PLC0415
     from setuptools import Distribution  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+    from setuptools.errors import CCompilerError  # noqa: PLC0415
 
     extensions = mypycify(
         # What is compiled is checked in full, what it imports is only read.
@@ -64,5 +73,8 @@ def _compiled(sources: list[str], made: Path) -> Path:
     build.build_lib = str(made / "lib")
     build.build_temp = str(made / "objects")
     build.ensure_finalized()
-    build.run()
+    try:
+        build.run()
+    except CCompilerError as error:
+        raise RuntimeError(_CURE) from error
     return Path(build.build_lib)
