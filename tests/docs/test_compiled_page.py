@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "compiled.md").read_text(encoding="utf-8")
 
 
 def test_targets_of_make_are_there() -> None:
-    targets = re.findall(r"make ([a-z-]+)", PAGE)
+    targets = re.findall(r"^make ([a-z-]+)", PAGE, re.MULTILINE)
     assert targets
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in targets:
