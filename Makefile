@@ -42,8 +42,8 @@ format: $(VENV)/.test  ## Format the code.
 protos: $(VENV)/.test  ## Generate the protobuf code from protos/.
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/extauthz/wire/pb/check.proto
 
-bench: $(VENV)/.bench  ## Measure: tables, and bench-results/ with figures and plots. BENCH='--quick' for less; see --help.
-	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
+bench: $(VENV)/.bench $(COMPILED)/.made  ## Measure: tables, and bench-results/ with figures and plots. BENCH='--quick' for less; see --help.
+	PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):tests $(BIN)/python -m bench $(BENCH)
 
 soak: $(VENV)/.test  ## Run the service under load for an hour, and show what it takes of memory.
 	PYTHONPATH=tests $(BIN)/python -m soak

@@ -13,13 +13,12 @@ from rich.console import Console
 from bench import doors, envoy, growth, http_doors, inprocess, page, plots, processes, startup, tables
 from bench.loading import LoadError
 from bench.machine import Noise, described
-from bench.plan import FULL, QUICK, TINY, Plan
+from bench.plan import PLANS, Plan
 from bench.programs import UnavailableError
 from bench.results import Report, Section
 
 RESULTS = Path(__file__).parents[2] / "bench-results"
 FIGURES = "figures.json"
-PLANS = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 PARTS: dict[str, Callable[[Plan, Path], Iterator[Section]]] = {
     "inprocess": lambda plan, _: inprocess.measure(plan),

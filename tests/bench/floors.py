@@ -7,6 +7,7 @@ HTTP: uvicorn on the parser and the loop of the doors, and the doors' own server
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from extauthz.wire.forward_auth import HttpAnswer
@@ -14,10 +15,23 @@ from extauthz.wire.pb import check_pb2 as pb
 
 CALLS = 1000
 BATCH = 2 * CALLS
-CONSTANT = pb.CheckResponse(ok_response=pb.OkHttpResponse()).SerializeToString()
+ANSWER_BYTES = 756
+"""As many as extauthz answers to the request that is measured, everything on."""
 
 
-def grpcio(port: int) -> None:
+def constant(size: int) -> bytes:
+    """Return an answer that allows, with this many bytes: those that say nothing are of a text that nobody reads."""
+    found = pb.CheckResponse(ok_response=pb.OkHttpResponse())
+    found.status.message = "x" * size
+    while found.ByteSize() > size:
+        found.status.message = found.status.message[:-1]
+    return found.SerializeToString()
+
+
+EMPTY = pb.CheckResponse(ok_response=pb.OkHttpResponse()).SerializeToString()
+
+
+def grpcio(port: int, answer: bytes) -> None:
     """Serve with grpcio's threaded server."""
     import grpc  # noqa: PLC0415 - one floor has only its own server in memory
 
@@ -26,7 +40,7 @@ def grpcio(port: int) -> None:
 
     def handle(message: bytes, _context: Any) -> bytes:
         pb.CheckRequest.FromString(message)
-        return CONSTANT
+        return answer
 
     server = grpc.server(ThreadPoolExecutor(CALLS), maximum_concurrent_rpcs=CALLS)
     handler: Any = grpc.unary_unary_rpc_method_handler(handle)
@@ -36,7 +50,7 @@ def grpcio(port: int) -> None:
     server.wait_for_termination()
 
 
-def native(port: int) -> None:
+def native(port: int, answer: bytes) -> None:
     """Serve with the native engine's batches, and nothing of our door."""
     from pygrpc_native import NativeGrpcFront  # noqa: PLC0415
 
@@ -50,7 +64,7 @@ def native(port: int) -> None:
         for _, call_id, _, message, _ in events:
             if message is not None:
                 pb.CheckRequest.FromString(message)
-                front.respond(call_id, CONSTANT)
+                front.respond(call_id, answer)
 
 
 async def _empty(_scope: Any, _receive: Any, send: Any) -> None:
@@ -107,8 +121,10 @@ def http_limited(port: int) -> None:
 
 
 FLOORS: dict[str, Callable[[int], None]] = {
-    "grpcio": grpcio,
-    "native": native,
+    "grpcio": partial(grpcio, answer=constant(ANSWER_BYTES)),
+    "grpcio-empty": partial(grpcio, answer=EMPTY),
+    "native": partial(native, answer=constant(ANSWER_BYTES)),
+    "native-empty": partial(native, answer=EMPTY),
     "http": http,
     "http-limited": http_limited,
 }

@@ -11,7 +11,7 @@ from bench.machine import cores
 from bench.measuring import figure, in_turn, ratio
 from bench.messages import ASKED_BY_TRAEFIK, configuration
 from bench.plan import Plan
-from bench.programs import Server, extauthz, floor
+from bench.programs import PLAIN, SOURCES, Server, extauthz, floor, is_compiled
 from bench.results import Compared, Line, Section, Target
 
 PATH = "/forward-auth/traefik/openclaw"
@@ -43,6 +43,9 @@ def measure(plan: Plan) -> Iterator[Section]:
             started |= {
                 label: extauthz(label, folder, where.server, one, door="http") for label, one in changed.items()
             }
+        if is_compiled():
+            plain = extauthz("plain", folder, where.server, config(), door="http", build=SOURCES)
+            started[f"{EVERYTHING}, {PLAIN}"] = plain
         servers = {label: stack.enter_context(one) for label, one in started.items()}
 
         def rate(server: Server) -> float:

@@ -2,9 +2,13 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.measuring import Call, difference, figure, microseconds
 from bench.messages import ASKED_BY_TRAEFIK, configuration, gateway, message
-from bench.plan import Plan
-from bench.results import Compared, Line, Section, Target
+from bench.plan import PLANS, Plan
+from bench.programs import PLAIN, SOURCES, environment, is_compiled
+from bench.results import Compared, Line, Section, Target, section_of
 from extauthz.assembly import decision_log_settings, make_snapshot, open_keys
 from extauthz.authorizer import Authorizer
 from extauthz.config.load import Loaded, loads
@@ -55,6 +60,23 @@ def measure(plan: Plan) -> Iterator[Section]:
         "One thread calls the function again and again; no server and no network. The request has 16 headers.",
         lines,
     )
+    if is_compiled():
+        yield _plain(plan)
+
+
+def _plain(plan: Plan) -> Section:
+    """Measure the same with the sources, in a process of their own."""
+    argv = [sys.executable, "-m", "bench.inprocess", plan.name]
+    done = subprocess.run(argv, env={**os.environ, **environment(SOURCES)}, capture_output=True, text=True, check=True)
+    found = section_of(json.loads(done.stdout))
+    # The targets are held against the build that is measured.
+    lines = (replace(line, target=None, compared=tuple(_untargeted(line.compared))) for line in found.lines)
+    return replace(found, key="plain", title=f"In process, {PLAIN}", lines=tuple(lines))
+
+
+def _untargeted(compared: Iterable[Compared]) -> Iterator[Compared]:
+    for one in compared:
+        yield replace(one, target=None)
 
 
 def load(config: dict[str, Any], folder: Path) -> Loaded:
@@ -212,3 +234,8 @@ def _verifier(folder: Path, cache_size: int = MAX_VERIFIED_STAMPS) -> StampVerif
     if keys is None:
         raise RuntimeError("no keys")
     return StampVerifier(json.loads(keys.jwks().body), audience="openclaw", cache_size=cache_size)
+
+
+if __name__ == "__main__":
+    # For whoever measures another build.
+    print(json.dumps(asdict(next(measure(PLANS[sys.argv[1]])))))  # noqa: T201

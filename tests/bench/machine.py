@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from bench.measuring import figure
+from extauthz.build import build
 
 PACKAGES = ("extauthz", "grpcio", "pygrpc-native", "protobuf", "cryptography", "uvicorn", "httptools", "uvloop")
 CALIBRATION = 20
@@ -67,6 +68,7 @@ def described() -> dict[str, str]:
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
+    about["build"] = build()
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             about[name] = importlib.metadata.version(name)

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import psutil
 
+import extauthz as extauthz_package
 from bench.machine import on
 from bench.messages import message
 from extauthz.doors.envoy_native import is_installed
@@ -22,8 +23,19 @@ from support.service import Service, running_service
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 TESTS = Path(__file__).parents[1]
-ENV = {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+SOURCES, MEASURED = TESTS.parent, Path(extauthz_package.__file__).parents[1]
+"""Where the sources are, and where the build that is measured is: elsewhere if it is the compiled one."""
+
+
+def environment(build: Path = MEASURED) -> dict[str, str]:
+    """Return the variables with which a program is of a build, given by where it is, and may be one of this package."""
+    return {"PYTHONPATH": os.pathsep.join(map(str, (build, TESTS))), "PYTHONSAFEPATH": "1"}
+
+
+ENV = environment()
 """For programs of this package."""
+PLAIN = "plain Python"
+"""What is measured with the sources, beside the compiled build."""
 CALL_SECONDS = 5.0
 
 
@@ -43,6 +55,11 @@ def require(name: str, package: str) -> str:
         if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
             raise
         raise UnavailableError(f"{name} is not installed: install the package {package}") from None
+
+
+def is_compiled() -> bool:
+    """Tell whether the compiled build is measured, so that plain Python is measured beside it."""
+    return MEASURED != SOURCES
 
 
 def engines() -> tuple[str, ...]:
@@ -90,14 +107,19 @@ def floor(kind: str, directory: Path, core: frozenset[int]) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def extauthz(
-    name: str, directory: Path, core: frozenset[int], config: Mapping[str, Any], *, door: str = "grpc"
+    name: str,
+    directory: Path,
+    core: frozenset[int],
+    config: Mapping[str, Any],
+    *,
+    door: str = "grpc",
+    build: Path = MEASURED,
 ) -> Iterator[Server]:
-    """Run extauthz while the block runs; its address is that of one of its doors."""
+    """Run a build of extauthz while the block runs; its address is that of one of its doors."""
     with contextlib.ExitStack() as stack:
         with on(core):
-            service: Service = stack.enter_context(
-                running_service(directory / name.replace(",", "").replace(" ", "-"), config)
-            )
+            folder = directory / name.replace(",", "").replace(" ", "-")
+            service: Service = stack.enter_context(running_service(folder, config, env=environment(build)))
         address = service.address if door == "grpc" else service.http
         yield Server(name, address, service.program, service.admin)
 

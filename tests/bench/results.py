@@ -79,15 +79,16 @@ class Report:
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Self:
         """Read what `to_data` returned, after JSON."""
-        sections = tuple(
-            Section(**{**section, "lines": tuple(map(_line, section["lines"])), "notes": tuple(section["notes"])})
-            for section in data["sections"]
-        )
-        return cls(**{**data, "sections": sections})
+        return cls(**{**data, "sections": tuple(map(section_of, data["sections"]))})
 
     def section(self, key: str) -> Section | None:
         """Return a part of the run, if it was measured."""
         return next((section for section in self.sections if section.key == key and section.lines), None)
+
+
+def section_of(data: dict[str, Any]) -> Section:
+    """Read a part of a run, after JSON."""
+    return Section(**{**data, "lines": tuple(map(_line, data["lines"])), "notes": tuple(data["notes"])})
 
 
 def _line(data: dict[str, Any]) -> Line:

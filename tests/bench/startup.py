@@ -4,6 +4,7 @@ The environment of the tests has more packages, and some libraries import what t
 """
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from bench.machine import cores, on
 from bench.measuring import figure
 from bench.messages import configuration, message
 from bench.plan import Plan
-from bench.programs import engines, require
+from bench.programs import MEASURED, engines, is_compiled, require
 from bench.results import Line, Section, Target
 from support.ports import free_port
 from support.process import running
@@ -62,17 +63,36 @@ def _installed(folder: Path, extra: str) -> tuple[Path, str]:
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
+        # pip does not know what was laid over the last time.
+        for module in _packages(folder).rglob("extauthz*/**/*.so"):
+            module.unlink()
         argv = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}{extra}"]
         # Always: what is measured is the code as it is now.
         subprocess.run(
             [*argv, "--force-reinstall", "--no-deps"], check=True, capture_output=True, timeout=INSTALL_SECONDS
         )
         subprocess.run(argv, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+        if is_compiled():
+            _lay_over(folder)
+        # All files, whatever their dates say: one that is stale would be compiled at each start.
+        compiled = [str(python), "-m", "compileall", "-q", "-f", str(_packages(folder))]
+        subprocess.run(compiled, check=True, capture_output=True, timeout=INSTALL_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or b""
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         return Path(sys.executable), f"measured in the environment of the tests, because pip failed: {last or error}"
     return python, ""
+
+
+def _packages(folder: Path) -> Path:
+    return next(folder.glob("lib/python*/site-packages"))
+
+
+def _lay_over(folder: Path) -> None:
+    """Put the compiled modules over what is installed, as the wheel of a compiled build has them."""
+    packages = _packages(folder)
+    for module in MEASURED.rglob("*.so"):
+        shutil.copyfile(module, packages / module.relative_to(MEASURED))
 
 
 def _lines(engine: str, python: Path, plan: Plan) -> Iterator[Line]:
@@ -107,7 +127,7 @@ def _running(folder: Path, python: Path) -> Iterator[tuple[Service, float]]:
     with contextlib.ExitStack() as stack:
         # From its own folder, so that it is the installed package that runs and not the one of this tree.
         with on(cores().server):
-            program = stack.enter_context(running(argv, log=folder / "log", cwd=folder))
+            program = stack.enter_context(running(argv, log=folder / "log", cwd=folder, env={"PYTHONPATH": ""}))
         with on(cores().load):
             service = Service(program, where)
             program.wait_ready(_quickly(service.is_serving))

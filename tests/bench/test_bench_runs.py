@@ -12,11 +12,15 @@ import pytest
 
 from bench import page, plots, tables
 from bench.__main__ import main as command
+from bench.floors import ANSWER_BYTES, constant
+from bench.inprocess import CALLER, authorizer
 from bench.measuring import Figure, in_turn, percentile, ratio
+from bench.messages import configuration, message
 from bench.openloop import moments
 from bench.programs import ENV, engines
 from bench.results import Compared, Line, Report, Section, Target
 from bench.words import number, quantity, spread, targets
+from extauthz.wire.pb.check_pb2 import CheckResponse
 from support.process import require_program
 
 PARTS = ("inprocess", "doors", "http", "envoy", "growth", "processes")
@@ -67,6 +71,12 @@ def test_every_part_is_measured_and_printed(ran: tuple[Path, Report, str]) -> No
         assert section.title in printed
         for line in section.lines:
             assert 0 < line.figure.least <= line.figure.median <= line.figure.most, line
+
+
+def test_floor_answers_as_many_bytes_as_extauthz(tmp_path: Path) -> None:
+    answer = authorizer(configuration(), tmp_path).check(message(raw=True), CALLER)
+    assert len(answer) == len(constant(ANSWER_BYTES)) == ANSWER_BYTES
+    assert CheckResponse.FromString(constant(ANSWER_BYTES)).HasField("ok_response")
 
 
 def test_each_engine_stands_beside_its_floor_and_beside_the_other(ran: tuple[Path, Report, str]) -> None:

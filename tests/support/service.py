@@ -71,6 +71,7 @@ def running_service(
     address: str | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     channel_options: tuple[tuple[str, Any], ...] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """Run extauthz while the block runs, from the moment it serves.
 
@@ -80,6 +81,7 @@ def running_service(
         address: where it answers gRPC; None is a free port of 127.0.0.1.
         credentials: with which its health is asked for, where the configuration has TLS.
         channel_options: of grpcio, for that question.
+        env: variables set beside those of this process.
 
     Raises:
         ProgramError: it refused the configuration or did not serve in time; the message has the end of its log.
@@ -92,7 +94,7 @@ def running_service(
     http, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path)]
     argv += ["--grpc", where, "--http", http, "--admin", admin]
-    with running(argv, log=directory / "extauthz.log", cwd=directory) as program:
+    with running(argv, log=directory / "extauthz.log", cwd=directory, env=env) as program:
         service = Service(program, where, credentials, channel_options, http, admin)
         program.wait_ready(service.is_serving)
         yield service
