@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from extauthz.stamp.claims import (
     LEEWAY_SECONDS,
@@ -23,7 +21,7 @@ from extauthz.stamp.claims import (
     Algorithm,
     encode_bytes,
 )
-from extauthz.stamp.jwk import COORDINATE_BYTES, PrivateKey, public_members, thumbprint
+from extauthz.stamp.jwk import PrivateKey, public_members, thumbprint
 
 State: TypeAlias = Literal["next", "active", "previous", "retired"]
 
@@ -34,8 +32,6 @@ caches (60 s), the verifier's refresh (60 s), and the clocks."""
 
 WITHDRAWAL_SLACK_SECONDS: Final = 30
 """Added to how long a previous key stays published, for a replica that was slow to look at its directory."""
-
-_SHA256: Final = ec.ECDSA(hashes.SHA256())
 
 
 @dataclass(frozen=True)
@@ -114,24 +110,6 @@ class SigningKey:
     def group_readable(self) -> bool:
         """Whether others of the file's group can read or change it, as Kubernetes mounts Secrets."""
         return bool(self.mode & 0o070)
-
-    def sign(self, data: bytes) -> bytes:
-        """Sign in the form that JOSE wants: R and S of 32 bytes each for ES256 (RFC 7518, section 3.4)."""
-        key = self.private_key
-        if isinstance(key, Ed25519PrivateKey):
-            return key.sign(data)
-        return jose_signature(key.sign(data, _SHA256))
-
-
-def jose_signature(signature: bytes) -> bytes:
-    """Return R and S of 32 bytes each, from a signature on P-256 in DER: SEQUENCE {INTEGER, INTEGER} (RFC 3279, 2.2.3).
-
-    Of what this process's library has just written, where every length is one byte: numbers below 2**256 have 33 bytes
-    at most, with the zero that keeps them positive. Nothing that comes from elsewhere is read so.
-    """
-    end = 4 + signature[3]
-    r, s = signature[4:end], signature[end + 2 :]
-    return r[-COORDINATE_BYTES:].rjust(COORDINATE_BYTES, b"\0") + s[-COORDINATE_BYTES:].rjust(COORDINATE_BYTES, b"\0")
 
 
 @dataclass(frozen=True, eq=False)

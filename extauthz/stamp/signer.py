@@ -25,6 +25,7 @@ from extauthz.stamp.claims import (
 )
 from extauthz.stamp.keyfile import KeyDirectoryError
 from extauthz.stamp.keyset import KeySet, SigningKey
+from extauthz.stamp.signature import sign
 
 MAX_REUSED_STAMPS: Final = 4_000
 """How many stamps are kept for reuse; about 4 MB when full. No stamp and no key of this cache is longer than
@@ -269,7 +270,7 @@ class Stamper:
         signed = b"%b.%b" % (key.header_segment, encode_bytes(claims))
         if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)
-        signature = key.sign(signed)
+        signature = sign(key.private_key, signed)
         self._signatures.add()
         return (b"%b.%b" % (signed, encode_bytes(signature))).decode("ascii")
 

@@ -18,7 +18,8 @@ from extauthz.stamp import keys
 from extauthz.stamp.claims import MAX_STAMP_BYTES, Algorithm, Binding, decode_segment
 from extauthz.stamp.keyfile import KeyDirectoryError, new_key
 from extauthz.stamp.keys import KeyDirectory
-from extauthz.stamp.keyset import KeySet, Schedule, jose_signature
+from extauthz.stamp.keyset import KeySet, Schedule
+from extauthz.stamp.signature import jose_signature
 from extauthz.stamp.signer import Signatures, Stamper, StampTooLargeError
 from stamp.clock import NOW, Clock
 
