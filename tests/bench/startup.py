@@ -48,7 +48,8 @@ def measure(plan: Plan, environments: Path) -> Iterator[Section]:
     yield Section(
         "startup",
         "Start-up and memory",
-        "A fresh environment with `pip install .` alone (for the native engine `.[native]`), its files compiled. The "
+        "A fresh environment with `pip install .` alone (for the native engine `.[native]`), with the modules of the "
+        "build that is measured, and the bytecode of all files. The "
         "start is from that of the program to the first health answer that says SERVING, asked for every few "
         "milliseconds. Memory is that of the one process, everything on: what is resident (RSS), and the same with "
         "what it shares with others divided among them (PSS); MB are 1,000,000 bytes.",
