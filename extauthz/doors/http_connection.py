@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import httptools
@@ -38,6 +39,7 @@ class Serving:
         limits: The limits, and what counts against them.
         loop: The loop that all of them live in.
         connections: Those that are open.
+        emptied: Set when the last of them has gone.
     """
 
     application: Application
@@ -45,19 +47,13 @@ class Serving:
     loop: asyncio.AbstractEventLoop
 
     connections: "set[Connection]" = field(default_factory=set, init=False)
-    _emptied: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def leave(self, connection: "Connection") -> None:
         """Forget a connection."""
         self.connections.discard(connection)
         if not self.connections:
-            self._emptied.set()
-
-    async def is_empty(self) -> None:
-        """Wait until no connection is open."""
-        while self.connections:
-            self._emptied.clear()
-            await self._emptied.wait()
+            self.emptied.set()
 
 
 # Of a connection that is gone.
@@ -99,7 +95,7 @@ class Connection(asyncio.Protocol):
 
         # The requests that are not answered; None stands for bytes that are none.
         self._waiting: Final[deque[HttpMessage | None]] = deque()
-        self._later: asyncio.Task[None] | None = None  # what makes an answer that was not there at once
+        self._later: asyncio.Future[HttpAnswer] | None = None  # what makes an answer that was not there at once
         self._blocked = False  # the client does not read
         self._over = False  # no further request is read
         self._lingers = False  # something that is not read may still come: the client must read before it hears of it
@@ -262,7 +258,8 @@ class Connection(asyncio.Protocol):
                 self._write(answer, message)
             else:
                 self._deadline.lift()
-                self._later = self._loop.create_task(self._write_later(answer, message))
+                self._later = asyncio.ensure_future(answer, loop=self._loop)
+                self._later.add_done_callback(partial(self._write_later, message))
         if waiting or self._later is not None or self._ended:
             return
         if self._over:
@@ -278,15 +275,17 @@ class Connection(asyncio.Protocol):
                 _log.exception("a request could not be answered", door=self._limits.door)
         return self._limits.gatekeeper.refuse(self._caller)
 
-    async def _write_later(self, answer: Awaitable[HttpAnswer], message: HttpMessage | None) -> None:
-        try:
-            found = await answer
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("a request could not be answered", door=self._limits.door)
-            found = self._limits.gatekeeper.refuse(self._caller)
+    def _write_later(self, message: HttpMessage | None, answered: asyncio.Future[HttpAnswer]) -> None:
+        # Called, not awaited: Python 3.12 deprecates how a compiled coroutine is cancelled.
         self._later = None
+        if answered.cancelled():
+            return
+        error = answered.exception()
+        if error is not None:  # as above
+            _log.error("a request could not be answered", exc_info=error, door=self._limits.door)
         if self._ended:
             return
+        found = answered.result() if error is None else self._limits.gatekeeper.refuse(self._caller)
         try:
             self._write(found, message)
             self._answer()

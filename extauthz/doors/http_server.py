@@ -121,9 +121,16 @@ class HttpServer:
         for open_one in list(serving.connections):
             open_one.shut_down()
         with suppress(TimeoutError):
-            await asyncio.wait_for(serving.is_empty(), settings.drain_seconds)
+            await asyncio.wait_for(_is_empty(serving), settings.drain_seconds)
         for open_one in list(serving.connections):
             open_one.abort()
+
+
+async def _is_empty(serving: Serving) -> None:
+    """Wait until no connection is open."""
+    while serving.connections:
+        serving.emptied.clear()
+        await serving.emptied.wait()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
