@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,6 +38,19 @@ def _der(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(digits)]) + digits + content
 
 
+_SIGNS_CERTIFICATES: Final = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=False,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """An authority that issues certificates into a directory. Its own certificate is `certificate`."""
 
@@ -46,6 +60,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         basic = x509.BasicConstraints(ca=True, path_length=0)
         own = self._builder(self._name, self._key).add_extension(basic, critical=True)
+        own = own.add_extension(_SIGNS_CERTIFICATES, critical=True)
         self.certificate = directory / f"{name.replace(' ', '-')}.pem"
         self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -105,4 +120,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + begins * _DAY)
             .not_valid_after(now + ends * _DAY)
+            # RFC 5280 wants both, and Python 3.13 does not verify without.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
