@@ -3,6 +3,7 @@
 Messages are neither parsed nor built here, so that another gRPC engine can serve the same function.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -22,6 +23,9 @@ from extauthz.logs import get_logger
 from extauthz.wire.reflected import REFLECTION, SERVICE, descriptor_pool
 
 _log: Final = get_logger(__name__)
+
+# How long the library may take to close, once the time for the calls under way is over.
+_STOP_SECONDS: Final = 5.0
 
 
 class GrpcDoor:
@@ -51,6 +55,7 @@ class GrpcDoor:
         self.endpoints: tuple[Endpoint, ...] = ()
         self._settings: Final = settings
         self._sockets: Final[list[Path]] = []
+        self._serving: Iterable[threading.Thread] = ()
         # A thread for each call at once, started when it is needed: a caller that opens a call and sends nothing holds
         # its own thread and never another's turn. A Check has one only where `Arrivals` does not know the library.
         self._executor: Final = ThreadPoolExecutor(settings.most_calls, thread_name_prefix="extauthz-check")
@@ -66,7 +71,7 @@ class GrpcDoor:
 
         handle = _untraced(check, caller_of) if traced is None else _traced(traced, caller_of)
         if grpc_arrivals.is_known():
-            handle.experimental_thread_pool = grpc_arrivals.Arrivals()
+            handle.experimental_thread_pool = grpc_arrivals.Arrivals(self._executor)
         else:
             _log.warning("this version of grpcio is not known: each call takes a thread", version=grpc.__version__)
         handler: Any = grpc.unary_unary_rpc_method_handler(handle)
@@ -91,7 +96,10 @@ class GrpcDoor:
         except DoorError:
             self._remove_sockets()
             raise
+        before = set(threading.enumerate())
         self._server.start()
+        # The library's thread that takes what arrives, and answers each Check.
+        self._serving = {thread for thread in set(threading.enumerate()) - before if "_serve" in thread.name}
         self._say(health_pb2.HealthCheckResponse.SERVING)
 
     def leave(self) -> None:
@@ -99,13 +107,13 @@ class GrpcDoor:
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def is_alive(self) -> bool:
-        """Tell whether what serves still runs: the library's threads, which end with the process alone."""
-        return True
+        """Tell whether what serves still runs."""
+        return all(thread.is_alive() for thread in self._serving)
 
     def drain(self, seconds: float) -> None:
         """Take no more calls, answer what is under way for at most `seconds`, and close."""
         self.leave()
-        self._server.stop(seconds).wait()
+        self._server.stop(seconds).wait(seconds + _STOP_SECONDS)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._remove_sockets()
 

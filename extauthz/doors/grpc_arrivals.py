@@ -5,36 +5,41 @@ for an answer that takes microseconds. It does so behind a thread pool that a ha
 `experimental_thread_pool`). `Arrivals` is such a pool: it asks for the message, and runs what the library wanted run
 when the message has come, in the library's own thread.
 
-What it must know for that is private to grpcio. `is_known` says whether the library is still the one that is known
-here; where it is not, the door takes the library's way, which is slower and promises the same.
+What it must know for that is private to grpcio. `is_known` says whether the library is, to the letter, the one that is
+known here; where it is not, the door takes the library's way, which is slower and promises the same.
 """
 
-import inspect
+import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from grpc import _server as library
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # the stubs tell of no more than the public part
 
+from extauthz.logs import get_logger
+
+_log: Final = get_logger(__name__)
+
 # ruff: noqa: SLF001 - what is private to the library is what this file is about
 
-_KNOWN: Final = {
-    "_unary_response_in_pool": (
-        *("rpc_event", "state", "behavior", "argument_thunk", "request_deserializer", "response_serializer"),
-    ),
-    "_receive_message": ("state", "call", "request_deserializer"),
-    "_abort": ("state", "call", "code", "details"),
-    "_select_thread_pool_for_behavior": ("behavior", "default_thread_pool"),
-}
+# The library's file of its server, in the versions that were read and tried: 1.85.
+KNOWN: Final = frozenset({"cfefc717283c33d44f30204d8e54451a7d6cc796a47b9c431d6e5411c1f0cda6"})
 _NO_FLAGS: Final = 0
 
 
-def is_known() -> bool:
-    """Tell whether grpcio's server has what is used here, in the form that is used."""
+def text_of_library() -> str:
+    """Return the SHA-256 of the library's file of its server, as hexadecimal digits; "" where it cannot be read."""
     try:
-        return all(tuple(inspect.signature(getattr(library, name)).parameters) == form for name, form in _KNOWN.items())
-    except (AttributeError, TypeError, ValueError):
-        return False
+        return hashlib.sha256(Path(library.__file__).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def is_known() -> bool:
+    """Tell whether grpcio's server is one that was read and tried."""
+    return text_of_library() in KNOWN
 
 
 class Arrivals(ThreadPoolExecutor):
@@ -44,8 +49,14 @@ class Arrivals(ThreadPoolExecutor):
     `maximum_concurrent_rpcs`, until it sends, resets, or is cut. What is run may not wait: it keeps all others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        """Prepare to take calls.
+
+        Args:
+            threads: Runs what is no call, or one whose message cannot be asked for.
+        """
         super().__init__(1)  # starts no thread: the library asks only that it be of this class
+        self._others: Final = threads
 
     def submit(self, run: Any, answer: Any, /, *args: Any) -> Future[Any]:  # type: ignore[override]
         """Ask for the call's message; what comes of it happens in the library's thread.
@@ -53,9 +64,11 @@ class Arrivals(ThreadPoolExecutor):
         Args:
             run: Runs a function in the context of the call.
             answer: The library's `_unary_response_in_pool`: has the message given to it, calls the handler with it and
-                sends the answer. It raises nothing.
+                sends the answer.
             args: What `answer` is called with.
         """
+        if answer is not library._unary_response_in_pool:
+            return self._others.submit(run, answer, *args)
         event, state, behavior, _wait_for_message, deserializer, serializer = args
         done: Future[Any] = Future()
         note = library._receive_message(state, event.call, deserializer)
@@ -69,8 +82,14 @@ class Arrivals(ThreadPoolExecutor):
 
         def arrived(arrival: Any) -> Any:
             finished = note(arrival)
-            run(answer, event, state, behavior, message, deserializer, serializer)
-            done.set_result(None)
+            try:
+                run(answer, event, state, behavior, message, deserializer, serializer)
+            except BaseException:  # noqa: BLE001 - it ends this call, and not the thread that serves all of them
+                _log.exception("a call could not be answered")
+                with suppress(Exception), state.condition:
+                    library._abort(state, event.call, cygrpc.StatusCode.internal, _FAILED)
+            finally:
+                done.set_result(None)
             return finished
 
         # As the library's own threads do it, under the lock of the call.
@@ -81,3 +100,4 @@ class Arrivals(ThreadPoolExecutor):
 
 
 _NO_MESSAGE: Final = b"exactly one request message is wanted"
+_FAILED: Final = b"internal_error"

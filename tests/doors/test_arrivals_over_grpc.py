@@ -1,22 +1,27 @@
 """Checks at grpcio without a thread each: what that promises, and that a library that is not known is served too."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psutil
 import pytest
-from grpc import _server as library
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
 from doors.door import CHECK, SECONDS, call, channel, hold, serving, status_of
+from extauthz.authorizer import CheckFunction
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors import grpc_arrivals
 from extauthz.doors.envoy_grpc import GrpcDoor
 from extauthz.doors.grpc_shared import GrpcDoorSettings
+from support.build import same_build
 from support.process import wait_until
 
 pytestmark = pytest.mark.only_grpcio  # the native engine has its own threads
@@ -24,11 +29,12 @@ pytestmark = pytest.mark.only_grpcio  # the native engine has its own threads
 MESSAGE = check_request(PAIRS)
 ALLOWED = "allow:nick@example.com"
 CALLS = 64
+TRIED = "1.85.1"
 
 
-def test_the_library_is_the_one_that_is_known() -> None:
+def test_the_library_is_known_in_the_version_that_was_tried() -> None:
     # Where it is not, everything works, at little more than half the speed, and nobody would notice.
-    assert grpc_arrivals.is_known()
+    assert grpc_arrivals.is_known() or grpc.__version__ != TRIED
 
 
 def test_callers_that_open_calls_and_send_nothing_take_no_threads(tmp_path: Path) -> None:
@@ -52,27 +58,12 @@ def test_callers_that_go_without_having_sent_anything_leave_their_places(tmp_pat
             # As many again: those that are gone are forgotten, however they ended.
         wait_until(lambda: status_of(served.address, MESSAGE) is grpc.StatusCode.OK, "the places to be free again")
         with channel(served.address) as opened:
-            assert len(hold(opened, MESSAGE, CALLS - 1)) == CALLS - 1
+            for one in (held := hold(opened, MESSAGE, CALLS - 1)):
+                one.release()
+            assert [one.answer().told for one in held] == [ALLOWED] * (CALLS - 1)
 
 
-@pytest.fixture(params=["known", "changed"])
-def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A door whose handler fails for one message; at the library as it is, and at one of another form."""
-    if request.param == "changed":
-        real = library._abort
-
-        def abort(state: Any, call: Any, code: Any, details: bytes, more: Any = None) -> None:
-            del more
-            real(state, call, code, details)
-
-        monkeypatch.setattr(library, "_abort", abort)
-    assert grpc_arrivals.is_known() is (request.param == "known")
-
-    def check(message: bytes, caller: Caller) -> bytes:
-        if message == b"fail":
-            raise ValueError("the handler fails")
-        return message + str(caller.address).encode()
-
+def _door(check: CheckFunction) -> GrpcDoor:
     settings = GrpcDoorSettings(
         endpoints=(Endpoint.parse("127.0.0.1:0"),),
         certificates=None,
@@ -80,13 +71,85 @@ def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         most_calls=CALLS,
         most_message_bytes=4096,
     )
-    door = GrpcDoor(check, lambda _caller: True, settings)
+    return GrpcDoor(check, lambda _caller: True, settings)
+
+
+@pytest.fixture(params=["known", "changed"])
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A door whose handler fails for some messages; at the library as it is, and at one that is another."""
+    if request.param == "changed":
+        monkeypatch.setattr(grpc_arrivals, "KNOWN", frozenset())
+    assert grpc_arrivals.is_known() is (request.param == "known")
+
+    def check(message: bytes, caller: Caller) -> bytes:
+        if message == b"fail":
+            raise ValueError("the handler fails")
+        return message + str(caller.address).encode()
+
+    door = _door(check)
     door.start()
     try:
         yield str(door.endpoints[0])
     finally:
         monkeypatch.undo()
         door.drain(0)
+
+
+def test_what_ends_a_thread_ends_its_own_call_and_not_the_thread_that_answers_all_of_them() -> None:
+    def check(message: bytes, _caller: Caller) -> bytes:
+        if message == b"end":
+            raise SystemExit
+        return message
+
+    door = _door(check)
+    door.start()
+    try:
+        address = str(door.endpoints[0])
+        for _ in range(3):
+            assert status_of(address, b"end") is grpc.StatusCode.INTERNAL
+            with channel(address) as opened:
+                assert call(opened, b"fine") == b"fine"
+            assert door.is_alive()
+    finally:
+        door.drain(0)
+
+
+def test_what_is_no_call_is_run_by_a_thread() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        arrivals = grpc_arrivals.Arrivals(threads)
+        assert arrivals.submit(lambda what, *with_: what(*with_), pow, 2, 5).result(SECONDS) == 32
+
+
+# The library serves with one thread. It ends here as it would for a fault of the library.
+_ENDED = """
+import os
+import grpc
+from grpc import _server as library
+from doors.door import CHECK, channel
+from doors.test_arrivals_over_grpc import _door
+
+def broken(*_):
+    raise RuntimeError("a fault of the library")
+
+door = _door(lambda message, _caller: message)
+door.start()
+alive = [door.is_alive()]
+library._process_event_and_continue = broken
+try:
+    with channel(str(door.endpoints[0])) as opened:
+        opened.unary_unary(CHECK)(b"", timeout=1)
+except grpc.RpcError:
+    alive.append(door.is_alive())
+    door.drain(0)
+    print(*alive, flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_door_whose_library_does_not_serve_any_more_says_so_and_can_be_closed() -> None:
+    argv = [sys.executable, "-c", _ENDED]
+    done = subprocess.run(argv, env={**os.environ, **same_build()}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 def test_every_call_is_answered_by_its_own_message_whatever_form_the_library_has(address: str) -> None:
