@@ -111,6 +111,14 @@ class Authorizer:
         self._onlooker: Final = onlooker
         self._recalls: Final = recalls
 
+    def use(self, snapshot: Snapshot) -> None:
+        """Put another snapshot into force, between two requests."""
+        # Held until the other is in its place: a compiled attribute lets go of what it had first, and if that ran any
+        # code, another thread could read what is gone.
+        replaced = self.snapshot
+        self.snapshot = snapshot
+        del replaced
+
     def check(self, message: bytes, caller: Caller, trace: Trace | None = None) -> bytes:
         """Answer a CheckRequest with a CheckResponse, both as bytes. Never raises."""
         began = perf_counter_ns()

@@ -266,7 +266,7 @@ class Service:
             return
         policy = follow_peers(self.reloader.status.loaded, snapshot.policy, peers)
         if policy is not snapshot.policy:
-            self.authorizer.snapshot = replace(snapshot, policy=policy)
+            self.authorizer.use(replace(snapshot, policy=policy))
         self._followed = peers
 
     def _status_line(self) -> str:
@@ -386,7 +386,8 @@ class Service:
         self.decision_log.follow(log)
         # The keys first: no stamp is signed by a key that the JWKS does not have.
         self.keys, self._keys_of = keys, wanted
-        self.authorizer.snapshot, self._followed = snapshot, peers
+        self.authorizer.use(snapshot)
+        self._followed = peers
 
     def _jwks(self) -> Jwks | None:
         return self.keys.jwks() if self.keys is not None else None
