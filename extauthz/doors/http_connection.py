@@ -278,15 +278,13 @@ class Connection(asyncio.Protocol):
     def _write_later(self, message: HttpMessage | None, answered: asyncio.Future[HttpAnswer]) -> None:
         # Called, not awaited: Python 3.12 deprecates how a compiled coroutine is cancelled.
         self._later = None
-        if answered.cancelled():
-            return
-        error = answered.exception()
-        if error is not None:  # as above
-            _log.error("a request could not be answered", exc_info=error, door=self._limits.door)
         if self._ended:
             return
-        found = answered.result() if error is None else self._limits.gatekeeper.refuse(self._caller)
+        error = asyncio.CancelledError() if answered.cancelled() else answered.exception()
+        if error is not None:  # as above
+            _log.error("a request could not be answered", exc_info=error, door=self._limits.door)
         try:
+            found = answered.result() if error is None else self._limits.gatekeeper.refuse(self._caller)
             self._write(found, message)
             self._answer()
         except Exception:  # noqa: BLE001 - no deadline runs: nobody else would close what holds a place
