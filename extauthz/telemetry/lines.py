@@ -420,13 +420,13 @@ _DOORS: Final = frozenset({"grpc", *DIALECTS})
 
 def _time(time_ns: int) -> str:
     """Return a moment in UTC, in the form of RFC 3339 with microseconds."""
-    digits = str(time_ns)  # of which the last nine are what is left of a second
+    digits = f"{time_ns:010d}"  # of which the last nine are what is left of a second
     return f"{_second(digits[:-9])}.{digits[-9:-3]}Z"
 
 
 @lru_cache(maxsize=8)
 def _second(digits: str) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(digits or 0)))
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(digits)))
 
 
 def _end_of(headers: Headers, name: str) -> str | None:

@@ -9,8 +9,8 @@ from extauthz.recall import Decided
 # Measured by tests/telemetry/test_telemetry.py. A character has four bytes at most.
 _FIXED_BYTES: Final = 4096
 _HEADER_BYTES: Final = 384
-# What one more record takes of a decision that was made before: the path is short (recall.LONGEST_PATH_CHARACTERS).
-_AGAIN_BYTES: Final = 2048
+# What one more record takes of a decision that was made before: the path (shape.LONGEST_PATH_CHARACTERS), little else.
+_AGAIN_BYTES: Final = 5120
 
 
 class Record:

@@ -24,7 +24,7 @@ from extauthz.wire.forward_auth import HttpMessage
 from extauthz.wire.pb import check_pb2 as pb
 from forward_auth.asking import DIALECTS, Asked
 from telemetry.looking import Asking
-from telemetry.records import record_of
+from telemetry.records import TIME_NS, record_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "decision-log.md"
 KEYS = list(DecisionLine.__annotations__)
@@ -419,3 +419,19 @@ def test_whatever_is_asked_is_one_line_that_every_reader_reads(request: Request)
     json.dumps(read, ensure_ascii=False).encode()  # nor in an escape
     if all(character < "\ud800" or character > "\udfff" for character in json.dumps(told, ensure_ascii=False)):
         assert read == told
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "told"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (5_000, "1970-01-01T00:00:00.000005Z"),
+        (123_456_789, "1970-01-01T00:00:00.123456Z"),
+        (1_000_000_000, "1970-01-01T00:00:01.000000Z"),
+        (TIME_NS, "2026-11-22T17:05:54.123456Z"),
+    ],
+)
+def test_time_is_told_to_the_microsecond_whatever_the_clock_says(time_ns: int, told: str) -> None:
+    request = request_of()
+    record = record_of(policy_of({"g": gateway()}), request, time_ns=time_ns)
+    assert line(record, ())["time"] == told
