@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # The compiled build (docs/compiled.md), and what is tested with it: every test that reaches a module which is compiled,
 # and whose time that is worth. The others ask nothing that these do not.
 COMPILED := .compiled
-COMPILED_TESTS := $(addprefix tests/,assertion compiled core doors explaining forward_auth principals recall \
-    refusals reload stamp telemetry wire)
+COMPILED_TESTS := $(addprefix tests/,admin assertion compiled core doors explaining forward_auth gateway principals \
+    recall refusals reload stamp telemetry wire)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test compiled test-compiled lint format protos bench soak test-openclaw clean
@@ -69,7 +69,7 @@ $(VENV)/.test: pyproject.toml $(VENV)/.pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo,native,otel,test]'
 	@touch $@
 
-$(COMPILED)/.made: pyproject.toml hatch_build.py $(shell find extauthz -name '*.py') $(VENV)/.pip
+$(COMPILED)/.made: pyproject.toml hatch_build.py $(shell find extauthz -type f ! -name '*.pyc' -o -type d ! -name __pycache__) $(VENV)/.pip
 	rm -rf $(COMPILED)
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip install --quiet --no-deps --target $(COMPILED) .
 	@touch $@

@@ -43,9 +43,10 @@ class CompiledBuildHook(BuildHookInterface[Any]):
             raise RuntimeError(_CURE) from error
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"].update(
-            {str(path): path.relative_to(library).as_posix() for path in library.rglob("*.so")}
-        )
+        modules = {str(path): path.relative_to(library).as_posix() for path in library.rglob("*.so")}
+        if len(modules) <= len(sources):  # one for each, and what they share
+            raise RuntimeError(_CURE)
+        build_data["force_include"].update(modules)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove what was made, now that the wheel has it."""
