@@ -37,9 +37,9 @@ def share_the_interpreter() -> None:
 def share_memory_pools() -> None:
     """Let the threads have few pools of memory between them; to be called before there are any.
 
-    Whoever runs the service may choose otherwise, with glibc's own MALLOC_ARENA_MAX.
+    Whoever runs the service may choose otherwise, with glibc's own MALLOC_ARENA_MAX or GLIBC_TUNABLES.
     """
-    if "MALLOC_ARENA_MAX" in os.environ:
+    if "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     with suppress(OSError, AttributeError):  # another C library, without such pools
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
