@@ -102,7 +102,7 @@ def test_the_page_has_a_place_for_every_part_and_can_be_written_again_and_again(
     ran: tuple[Path, Report, str], tmp_path: Path
 ) -> None:
     text = page.PAGE.read_text(encoding="utf-8")
-    assert set(page.parts(text)) == {*PARTS, "startup", "machine", "summary"}
+    assert set(page.parts(text)) == {*PARTS, "plain", "startup", "machine", "summary"}
     copy = tmp_path / "performance.md"
     copy.write_text(text, encoding="utf-8")
     page.write(ran[1], ran[0], copy)

@@ -25,28 +25,17 @@ def free_port(host: str = "127.0.0.1") -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(500):
         port = _draw.randint(_FIRST, _LAST)
-        if _taken(family, host, port):
-            continue
         holder = socket.socket(family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Not with SO_REUSEADDR yet: that would bind what another process has just bound so, and both had it.
             holder.bind((host, port))
         except OSError:
             holder.close()
             continue
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _held.append(holder)
         return port
     raise RuntimeError(f"no free port on {host} between {_FIRST} and {_LAST}")
-
-
-def _taken(family: socket.AddressFamily, host: str, port: int) -> bool:
-    # Without SO_REUSEADDR a bind fails on a held port too, not only on one that is listened on.
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
 
 
 @atexit.register
