@@ -10,9 +10,10 @@ from typing import Final
 
 # How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
 COLLECT_AFTER_OBJECTS: Final = 20_000
-# How long a thread of Python runs while another waits for its turn; Python's default is ten times as long. A call on
-# grpcio needs several turns, and whoever only looks on, a log, a scrape, takes each a whole one: on two busy cores, at
-# 500 calls a second through Envoy, the median answer came after 4.7 ms in the place of 430.
+# How long a thread of Python runs while another waits for its turn; Python's default is ten times as long. Whoever only
+# looks on, a log, a scrape, takes a whole turn while a request waits for its own; and where each call on grpcio has a
+# thread, it needs several: on two busy cores, at 500 calls a second through Envoy, the median answer came after 4.7 ms
+# in the place of 430.
 SWITCH_SECONDS: Final = 0.0005
 
 # Among how many pools of memory glibc divides the threads, and by which name mallopt knows that (malloc.h). Its own
