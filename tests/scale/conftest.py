@@ -8,10 +8,10 @@ from support import engine as engines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    engines.parametrize(metafunc)
+    engines.parametrize(metafunc, "module")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """The engine that services are started with."""
     with engines.chosen(request.param) as name:
