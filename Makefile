@@ -23,7 +23,7 @@ test: $(VENV)/.test  ## Run the whole suite. Tests whose program is missing are 
 compiled: $(COMPILED)/.made  ## Build extauthz with its hot modules compiled, into .compiled/. Needs a C compiler.
 
 # Off the sources' path: a program that is started where they are would find them before what is compiled.
-test-compiled: $(VENV)/.test $(COMPILED)/.made  ## Run with the compiled build what reaches it of the suite.
+test-compiled: $(VENV)/.test $(COMPILED)/.made  ## Run with the compiled build what decides, of the suite.
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED) EXTAUTHZ_TEST_BUILD=compiled \
 	    $(BIN)/pytest -n auto --dist loadfile -m 'not only_pure' $(COMPILED_TESTS)
 
@@ -68,7 +68,7 @@ $(VENV)/.test: pyproject.toml $(VENV)/.pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo,native,otel,test]'
 	@touch $@
 
-$(COMPILED)/.made: pyproject.toml hatch_build.py $(shell find extauthz -type f ! -name '*.pyc' -o -type d ! -name __pycache__) $(VENV)/.pip
+$(COMPILED)/.made: pyproject.toml hatch_build.py $(shell find extauthz -type f ! -name '*.pyc') $(VENV)/.pip
 	rm -rf $(COMPILED)
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip install --quiet --no-deps --target $(COMPILED) .
 	@touch $@
