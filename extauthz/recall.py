@@ -28,7 +28,7 @@ LONGEST_USER_CHARACTERS: Final = 256
 
 
 # A decision log's line around what differs when its allow is recalled: time and id, path, microseconds.
-AroundLine = tuple[str, str, str]
+AroundLine = tuple[bytes, bytes, bytes]
 
 
 class Decided:

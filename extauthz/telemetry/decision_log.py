@@ -270,6 +270,8 @@ class DecisionLog:
 
     def _portion(self, most: int) -> bytes:
         """Return the first of the lines that wait, as many as are best written together."""
+        if self._waiting_bytes <= most:
+            return b"".join(self._waiting)
         size, count = 0, 0
         for line in self._waiting:
             size += len(line)
@@ -281,6 +283,10 @@ class DecisionLog:
     def _wrote(self, size: int) -> None:
         """Forget what was written; of a line that was written in part, the rest comes first."""
         self._waiting_bytes -= size
+        if not self._waiting_bytes:
+            self.written += len(self._waiting)
+            self._waiting.clear()
+            return
         while size:
             first = self._waiting[0]
             if size < len(first):

@@ -109,14 +109,14 @@ def encode(told: DecisionLine) -> bytes:
     return text.encode() + b"\n"
 
 
-def _quoted_path(path: str) -> str | None:
+def _quoted_path(path: str) -> bytes | None:
     """Return the part of a path that is told, as JSON; None if that is not harmless."""
     return _remembered_path(path) if len(path) <= LONGEST_REMEMBERED_PATH_CHARACTERS else _quote_path(path)
 
 
-def _quote_path(path: str) -> str | None:
+def _quote_path(path: str) -> bytes | None:
     quoted = _quote(shown_path(path))
-    return quoted if _is_harmless(quoted) else None
+    return quoted.encode() if _is_harmless(quoted) else None
 
 
 _remembered_path: Final = lru_cache(REMEMBERED_PATHS)(_quote_path)
@@ -255,6 +255,8 @@ class LineMaker:
         self._policy: Policy | None = None
         self._memory = _Memory()
         self._gateways: dict[str, _Gateway] = {}
+        # The second that was told last, and how.
+        self._second: tuple[int, bytes] = (-1, b"")
 
     def line(self, record: Record) -> DecisionLine:
         """Return what is told of one decision."""
@@ -309,9 +311,21 @@ class LineMaker:
         if around is None or path is None:
             return encode(self.line(record))
         head, middle, end = around
-        return (
-            f'{{"time":"{_time(record.time_ns)}","id":"{record.id}"{head}{path}{middle}{record.door_ns // 1000}{end}'
-        ).encode()
+        second = record.time_ns // _SECOND_NS
+        known, told = self._second
+        if second != known:
+            told = _second(second).encode()
+            self._second = (second, told)
+        return b'{"time":"%b.%06dZ","id":"%b"%b%b%b%d%b' % (
+            told,
+            record.time_ns % _SECOND_NS // 1000,
+            record.id.encode(),
+            head,
+            path,
+            middle,
+            record.door_ns // 1000,
+            end,
+        )
 
     def _around(self, record: Record) -> AroundLine | None:
         """Return an allow's line around what differs when it is asked again: time and id, path, microseconds.
@@ -359,7 +373,9 @@ class LineMaker:
             f',"headers":{{{told}}}{"" if headers.exact else _NOT_EXACT}'
             f"{f',{_MORE}{names.more}' if names.more else ''}{proof}}}"
         )
-        return (head, middle, f"{end}\n") if _is_harmless(f"{head}{middle}{end}") else None
+        if not _is_harmless(f"{head}{middle}{end}"):
+            return None
+        return (head.encode(), middle.encode(), f"{end}\n".encode())
 
     def _gateway(self, policy: Policy, gateway: Gateway | None) -> _Gateway:
         if policy is not self._policy:
@@ -420,13 +436,15 @@ _DOORS: Final = frozenset({"grpc", *DIALECTS})
 
 def _time(time_ns: int) -> str:
     """Return a moment in UTC, in the form of RFC 3339 with microseconds."""
-    digits = f"{time_ns:010d}"  # of which the last nine are what is left of a second
-    return f"{_second(digits[:-9])}.{digits[-9:-3]}Z"
+    second, left = divmod(time_ns, _SECOND_NS)
+    return f"{_second(second)}.{left // 1000:06d}Z"
 
 
-@lru_cache(maxsize=8)
-def _second(digits: str) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(digits)))
+def _second(since: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+
+
+_SECOND_NS: Final = 1_000_000_000
 
 
 def _end_of(headers: Headers, name: str) -> str | None:

@@ -140,10 +140,11 @@ class Telemetry:
             for sink in self.sinks:
                 self._give(sink, batch)
             # Only now they are gone: who hangs holds this one batch, and it counts.
-            size = sum(record.size for record in batch if not record.decided.kept)
             self._in_hand = 0
-            with self._lock:
-                self._waiting_bytes -= size
+            if self._waiting_bytes:  # it was counted before a record stood in the queue
+                size = sum([record.size for record in batch if not record.decided.kept])
+                with self._lock:
+                    self._waiting_bytes -= size
             if waiting <= len(batch):
                 return
             time.sleep(REST_SECONDS)
