@@ -11,15 +11,25 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from extauthz.build import build
 from extauthz.core.policy import Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
+from extauthz.wire.unread import Unread, take_apart
+
+# Raw headers are told apart by their bytes; in plain Python the parser is the quicker way to these.
+TAKES_APART: Final = build() == "compiled"
 
 # The key of context_extensions with which a route's configuration names the gateway.
 GATEWAY_EXTENSION: Final = "gateway"
+
+# Peers and extensions that are remembered as they came; longer ones are read each time. A peer has a port, and so each
+# connection to Envoy its own.
+REMEMBERED_PARTS: Final = 1024
+LONGEST_REMEMBERED_BYTES: Final = 512
 
 # google.rpc.Code
 _OK: Final = 0
@@ -47,18 +57,55 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
     # In a message no longer than a header may be, no header is too long.
     if len(message) > LONGEST_MESSAGE_BYTES or len(message) > policy.longest_header_bytes:
         return None
+    unread = take_apart(message) if TAKES_APART else None
+    if unread is not None:
+        return of_unread(unread, caller, policy, shapes)
+    return of_parsed(message, caller, policy, shapes, raw=not TAKES_APART)
+
+
+def of_unread(unread: Unread, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
+    """Return the question of a message that was taken apart, as of one that is parsed."""
+    try:
+        source, principal = _peer(unread.source)
+        _peer(unread.destination)
+        named = _named(unread.extensions)
+        method, host, path = unread.method.decode(), unread.host.decode(), unread.path.decode()
+    except (DecodeError, UnicodeDecodeError):
+        return None  # `decode` says so
+    gateway = policy.select(named, host)
+    if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS or not unread.texts.isascii():
+        return None
+    shape = shapes.of(gateway, unread.keys, _names_of) if unread.keys else None
+    if shape is None:
+        return None
+    pick = shape.pick
+    if pick is None:
+        pick = shape.pick = _pick(shape.at)
+    return Asked((shape, caller, source, principal, host, method, pick(unread.values)), shape, path)
+
+
+def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *, raw: bool) -> Asked | None:
+    """Return the question of a message that the parser reads; of one with raw headers only if it is told to.
+
+    A value stands in it with its key, and in that of a message that was taken apart without: the two must not meet.
+    """
     try:
         attributes = pb.UnreadCheckRequest.FromString(message).attributes
+        sources = attributes.source[:]
+        if len(sources) != 1:
+            return None
+        source, principal = _peer(sources[0])
+        named = _named(attributes.context_extensions[:])
     except DecodeError:
         return None  # `decode` says so
     http = attributes.request.http
     host, path = http.host, http.path
-    gateway = policy.select(attributes.context_extensions.get(GATEWAY_EXTENSION), host)
+    gateway = policy.select(named, host)
     if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS:
         return None
     entries = http.header_map.headers[:]  # a third of the time of a list made of them
     if entries:
-        keys = _keys(entries)
+        keys = _keys(entries) if raw else None
         shape = shapes.of(gateway, keys, _names_of) if keys is not None else None
         if shape is None:
             return None
@@ -75,9 +122,38 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
         if pick is None:
             pick = shape.pick = _pick(shape.read)
         values = pick(joined)
-    peer = attributes.source
-    source = peer.address.socket_address.address
-    return Asked((shape, caller, source, peer.principal, host, http.method, values), shape, path)
+    return Asked((shape, caller, source, principal, host, http.method, values), shape, path)
+
+
+def _peer(peer: bytes) -> tuple[bytes, bytes]:
+    """Return the address and the principal of a Peer; raises DecodeError if it is none."""
+    return _remembered_peer(peer) if len(peer) <= LONGEST_REMEMBERED_BYTES else _read_peer(peer)
+
+
+def _read_peer(peer: bytes) -> tuple[bytes, bytes]:
+    read = pb.AttributeContext.Peer.FromString(peer)
+    return read.address.socket_address.address, read.principal
+
+
+def _named(extensions: Sequence[bytes]) -> str | None:
+    """Return the gateway that the proxy's own configuration names; raises DecodeError if one is no Extension."""
+    named = None
+    for extension in extensions:  # of two with one key, the last counts
+        short = len(extension) <= LONGEST_REMEMBERED_BYTES
+        is_it, value = _remembered_extension(extension) if short else _read_extension(extension)
+        if is_it:
+            named = value
+    return named
+
+
+def _read_extension(extension: bytes) -> tuple[bool, str]:
+    """Return whether an Extension names the gateway, and its value."""
+    read = pb.UnreadCheckRequest.Extension.FromString(extension)
+    return read.key == GATEWAY_EXTENSION, read.value
+
+
+_remembered_peer: Final = lru_cache(REMEMBERED_PARTS)(_read_peer)
+_remembered_extension: Final = lru_cache(REMEMBERED_PARTS)(_read_extension)
 
 
 def _pick(places: tuple[int, ...] | tuple[str, ...]) -> Callable[[Any], object]:

@@ -27,7 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "core": set(),
     "printable": set(),
     "build": set(),
-    "wire": {"core"},
+    "wire": {"build", "core"},
     "stamp": set(),
     "gateway": {"stamp"},
     "assertion": {"core", "gateway", "logs", "stamp"},

@@ -95,7 +95,7 @@ def test_a_call_of_a_wrong_form(served: Served, engine: str, name: str) -> None:
         wire.open()
         wire.write(wire.headers(1, form.fields), wire.data(1, form.body))
         ending = wire.ending(1)
-        assert outcome_of(ending, wire) == outcomes()[name][engine]
+        assert outcome_of(ending, wire) in outcomes()[name][engine].split(" or ")
         # Nothing is allowed but what a good message asks for.
         if ending.message and read(ending.message).told == ALLOWED:
             assert MESSAGE in form.body or name in {"gzip", "deflate"}

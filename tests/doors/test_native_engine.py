@@ -45,16 +45,6 @@ def test_of_a_burst_beyond_the_limit_each_call_is_answered_or_refused(tmp_path: 
         assert ask(served.address, MESSAGE).told == ALLOWED
 
 
-def test_call_whose_deadline_has_passed_is_not_decided_for_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path, CONFIG) as served, Wire(served.address) as wire:
-        wire.open()
-        late = wire.ask(1, MESSAGE, request_fields(("grpc-timeout", "0m")))
-        assert late.status == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
-        assert wire.ask(3, MESSAGE).status == 0
-        wait_until(lambda: bool(served.decisions()), "the decision to be written")
-        assert len(served.decisions()) == 1
-
-
 @pytest.mark.only_native
 def test_silent_calls_are_cut_at_the_end_and_keep_nobody(tmp_path: Path) -> None:
     config = {**CONFIG, "server": {"drainSeconds": 60}}

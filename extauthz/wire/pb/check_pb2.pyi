@@ -74,6 +74,13 @@ class AttributeContext(_message.Message):
 
 class UnreadCheckRequest(_message.Message):
     __slots__ = ("attributes",)
+    class Extension(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     class HeaderMap(_message.Message):
         __slots__ = ("headers",)
         HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -112,22 +119,15 @@ class UnreadCheckRequest(_message.Message):
         def __init__(self, http: _Optional[_Union[UnreadCheckRequest.HttpRequest, _Mapping]] = ...) -> None: ...
     class Attributes(_message.Message):
         __slots__ = ("source", "destination", "request", "context_extensions")
-        class ContextExtensionsEntry(_message.Message):
-            __slots__ = ("key", "value")
-            KEY_FIELD_NUMBER: _ClassVar[int]
-            VALUE_FIELD_NUMBER: _ClassVar[int]
-            key: str
-            value: str
-            def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
         SOURCE_FIELD_NUMBER: _ClassVar[int]
         DESTINATION_FIELD_NUMBER: _ClassVar[int]
         REQUEST_FIELD_NUMBER: _ClassVar[int]
         CONTEXT_EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
-        source: AttributeContext.Peer
+        source: _containers.RepeatedScalarFieldContainer[bytes]
         destination: AttributeContext.Peer
         request: UnreadCheckRequest.Request
-        context_extensions: _containers.ScalarMap[str, str]
-        def __init__(self, source: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., destination: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[UnreadCheckRequest.Request, _Mapping]] = ..., context_extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+        context_extensions: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, source: _Optional[_Iterable[bytes]] = ..., destination: _Optional[_Union[AttributeContext.Peer, _Mapping]] = ..., request: _Optional[_Union[UnreadCheckRequest.Request, _Mapping]] = ..., context_extensions: _Optional[_Iterable[bytes]] = ...) -> None: ...
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     attributes: UnreadCheckRequest.Attributes
     def __init__(self, attributes: _Optional[_Union[UnreadCheckRequest.Attributes, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,208 @@
+"""A CheckRequest that is taken apart says what the parser says of it, or it is left to the parser."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from cases.build import LOOPBACK, PAIRS, gateway, policy_of
+from cases.messages import check_request
+from extauthz.wire import envoy
+from extauthz.wire.pb import check_pb2 as pb
+from extauthz.wire.shape import Shapes
+from extauthz.wire.unread import take_apart
+
+POLICY = policy_of({"g": gateway(trustedPrincipals=["spiffe://cluster/proxy"])})
+
+
+def length(number: int) -> bytes:
+    """Return a number as a varint in its shortest form."""
+    found = b""
+    while number >= 0x80:
+        found += bytes((number & 0x7F | 0x80,))
+        number >>= 7
+    return found + bytes((number,))
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field that has a length."""
+    return length(number << 3 | 2) + length(len(content)) + content
+
+
+def agrees(message: bytes) -> bool:
+    """Tell whether a message is taken apart; if so, assert that the parser takes it too, and reads the same.
+
+    Raises:
+        AssertionError: It does not.
+    """
+    unread = take_apart(message)
+    asked = envoy.of_unread(unread, LOOPBACK, POLICY, Shapes()) if unread is not None else None
+    if asked is None:
+        return False
+    read = envoy.decode(message, LOOPBACK)
+    shape, caller, source, principal, host, method, values = asked.question
+    assert isinstance(source, bytes)
+    assert isinstance(principal, bytes)
+    assert (caller, source.decode(errors="replace"), host, method, asked.path, principal.decode(errors="replace")) == (
+        read.caller,
+        read.source,
+        read.host,
+        read.method,
+        read.path,
+        read.principal,
+    )
+    assert shape is asked.shape
+    assert POLICY.select(read.gateway, read.host) is asked.shape.gateway
+    assert read.headers is not None
+    assert not read.fault
+    parsed = pb.CheckRequest.FromString(message).attributes.request.http
+    assert not parsed.headers
+    assert [entry.key for entry in parsed.header_map.headers] == list(asked.shape.names)
+    told = values if isinstance(values, tuple) else (values,)
+    assert [read.headers.read(name) or b"" for name in asked.shape.read] == list(told)
+    return True
+
+
+GOOD = check_request(PAIRS, form="raw", gateway="g", principal=b"spiffe://cluster/proxy")
+
+
+def test_what_envoy_sends_is_taken_apart() -> None:
+    assert agrees(GOOD)
+    long = check_request(
+        [*PAIRS, ("cookie", "c" * 9_000), ("empty", "")], form="raw", gateway="g", path="/" + "p" * 300
+    )
+    assert agrees(long)
+
+
+def test_joined_headers_are_left_to_the_parser() -> None:
+    assert take_apart(check_request(PAIRS, form="map", gateway="g")) is None
+
+
+def _attributes(*fields: bytes) -> bytes:
+    return field(1, b"".join(fields))
+
+
+PEER = field(1, field(1, field(2, b"10.0.0.7"))) + field(4, b"spiffe://cluster/proxy")
+OTHER_PEER = field(1, field(1, field(2, b"10.0.0.8")))
+NAMED = field(10, field(1, b"gateway") + field(2, b"g"))
+HEADERS = b"".join(field(1, field(1, name.encode()) + field(3, value.encode())) for name, value in PAIRS)
+HTTP = field(2, b"GET") + field(4, b"/") + field(5, b"gateway.example.com") + field(13, HEADERS)
+WHOLE = (field(1, PEER), field(4, field(2, HTTP)), NAMED)
+
+
+def _http(*fields: bytes) -> bytes:
+    return _attributes(WHOLE[0], field(4, field(2, b"".join(fields))), NAMED)
+
+
+# Each means something else to a parser, or nothing at all, than it seems to.
+FORGED = {
+    "a second source, merged with the first": _attributes(*WHOLE, field(1, OTHER_PEER)),
+    "a second request": _attributes(*WHOLE, field(4, field(2, field(5, b"evil.example")))),
+    "a second HttpRequest": _attributes(WHOLE[0], field(4, field(2, HTTP) + field(2, field(4, b"/b"))), NAMED),
+    "a second method": _http(HTTP, field(2, b"POST")),
+    "a second host": _http(HTTP, field(5, b"evil.example")),
+    "a second path": _http(HTTP, field(4, b"/admin")),
+    "a second list of headers": _http(HTTP, field(13, field(1, field(1, b"x-forwarded-user") + field(3, b"eve")))),
+    "joined headers beside the raw ones": _http(HTTP, field(3, field(1, b"x-a") + field(2, b"b"))),
+    "attributes twice": _attributes(*WHOLE) + _attributes(field(1, OTHER_PEER)),
+    "something behind the attributes": _attributes(*WHOLE) + field(2, b"x"),
+    "a source that is no Peer": _attributes(field(1, b"\x0a\x05x"), *WHOLE[1:]),
+    "a destination that is no Peer": _attributes(*WHOLE, field(2, b"\x0a\x05x")),
+    "an extension that is none": _attributes(*WHOLE, field(10, b"\x0a\x05x")),
+    "an extension that is no text": _attributes(*WHOLE, field(10, field(1, b"gateway") + field(2, b"\xff"))),
+    "a host that is no text": _http(HTTP.replace(b"gateway.example.com", b"gateway.example.co\xff")),
+    "a scheme that is no text": _http(HTTP, field(6, b"\xff")),
+    "an id that is no text": _http(HTTP, field(1, b"\xff")),
+    "a protocol that is no text": _http(HTTP, field(10, b"\xff")),
+    "a name that is no text": _http(HTTP.replace(b"x-forwarded-user", b"x-forwarded-use\xff")),
+    "a field without a number": _http(HTTP, b"\x02\x00"),
+    "a group": _http(HTTP, b"\x7b\x7c"),
+    "the end of a group": _http(HTTP, b"\x7c"),
+    "a number without end": _http(HTTP, b"\x48" + b"\xff" * 11),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_message_that_is_not_as_envoy_writes_one_is_left_to_the_parser(name: str) -> None:
+    assert agrees(_attributes(*WHOLE))
+    assert not agrees(FORGED[name])
+
+
+UNREAD_PARTS = {
+    "two extensions, of which the last counts": _attributes(NAMED.replace(b"\x01g", b"\x01h"), *WHOLE),
+    "what is not known here": _attributes(*WHOLE, field(11, b"anything"), field(13, b"\xff")),
+    "when it came": _attributes(WHOLE[0], field(4, field(1, b"\x08\x01") + field(2, HTTP)), NAMED),
+    "a size": _http(HTTP, b"\x48\x80\x01"),
+    "another order": _attributes(*reversed(WHOLE)),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD_PARTS)
+def test_what_nobody_reads_does_not_matter(name: str) -> None:
+    assert agrees(UNREAD_PARTS[name])
+
+
+def _flip(draw: random.Random, message: bytes) -> bytes:
+    at = draw.randrange(len(message))
+    return message[:at] + bytes((draw.randrange(256),)) + message[at + 1 :]
+
+
+def _cut(draw: random.Random, message: bytes) -> bytes:
+    begin, end = sorted(draw.randrange(len(message) + 1) for _ in range(2))
+    return message[:begin] + message[min(end, begin + 4) :]
+
+
+def _repeat(draw: random.Random, message: bytes) -> bytes:
+    begin, end = sorted(draw.randrange(len(message) + 1) for _ in range(2))
+    return message[:end] + message[begin:end] + message[end:]
+
+
+CHANGES: Sequence[Callable[[random.Random, bytes], bytes]] = (_flip, _cut, _repeat)
+
+
+def test_changed_messages_mean_the_same_to_both_or_are_left_to_the_parser() -> None:
+    draw = random.Random(7)  # noqa: S311 - the same each time
+    taken = 0
+    for _ in range(20_000):
+        inside = draw.random() < 0.5  # with the lengths around it right, it is not refused for these alone
+        message = HTTP if inside else GOOD
+        for _ in range(draw.randrange(1, 4)):
+            message = draw.choice(CHANGES)(draw, message)
+        taken += agrees(_http(message) if inside else message)
+    assert taken > 1_000, "most of what was made is refused at once, and shows nothing"
+
+
+def _entry(draw: random.Random) -> bytes:
+    name = draw.choice((b"x-forwarded-user", b"x-forwarded-for", b"accept", b"a", b"", b"n" * 130, b"\xff"))
+    value = draw.choice((b"", b"nick@example.com", b"v" * 127, b"v" * 128, b"v" * 300, b"\n\x01a\x1a\x01b", b"\xff"))
+    form = draw.randrange(12)
+    if form == 0:
+        return field(1, field(3, value) + field(1, name))
+    if form == 1:
+        return field(1, field(1, name) + field(2, value))
+    if form == 2:
+        return field(1, field(1, name) + field(3, value) + field(1, b"accept"))
+    if form == 3 and name:
+        return field(1, field(1, name))
+    return field(1, field(1, name) + field(3, value))
+
+
+def _part(draw: random.Random) -> bytes:
+    number = draw.randrange(1, 20)
+    content = draw.choice((b"", b"GET", b"\xff", PEER, NAMED, HTTP, _entry(draw), b"\x08\x01"))
+    return draw.choice((field(number, content), length(number << 3) + length(draw.choice((0, 1, 300, 2**63)))))
+
+
+def test_messages_of_any_parts_mean_the_same_to_both_or_are_left_to_the_parser() -> None:
+    draw = random.Random(11)  # noqa: S311 - the same each time
+    taken = 0
+    for _ in range(20_000):
+        headers = b"".join(_entry(draw) for _ in range(draw.randrange(1, 5)))
+        http = [field(2, b"GET"), field(4, b"/a"), field(5, b"gateway.example.com"), field(13, headers)]
+        http += [_part(draw) for _ in range(draw.choice((0, 0, 1)))]
+        draw.shuffle(http)
+        parts = [*WHOLE[:1], NAMED, field(4, field(2, b"".join(http)))]
+        parts += [_part(draw) for _ in range(draw.choice((0, 0, 1)))]
+        draw.shuffle(parts)
+        taken += agrees(_attributes(*parts))
+    assert taken > 1_000, "most of what was made is refused at once, and shows nothing"
