@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Final
 
 from extauthz.core import reasons
 from extauthz.core.address import parse_address
+from extauthz.core.names import names_of
 from extauthz.core.reasons import Reason
 from extauthz.core.step import Evaluation, Step
-from extauthz.core.text import all_plain
 
 if TYPE_CHECKING:
     from extauthz.core.request import Headers
@@ -34,10 +34,9 @@ def _alias(e: Evaluation) -> Reason | None:
     headers = e.request.headers
     if headers is None:
         return None
-    names = headers.names
-    if e.gateway.protected_plain and all_plain(headers.together, len(names)):  # as in nearly every request
+    if e.gateway.protected_plain and names_of(headers).plain:  # as in nearly every request
         return None
-    return reasons.HEADER_ALIAS_REFUSED if e.gateway.aliases(names) else None
+    return reasons.HEADER_ALIAS_REFUSED if e.gateway.aliases(headers.names) else None
 
 
 def _readable(e: Evaluation) -> Reason | None:

@@ -1,36 +1,24 @@
 """Who is behind the proxy: forwarded evidence and the client's address (rules.md, "Step 3 and 11")."""
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from extauthz.core.address import LONGEST_ADDRESS_CHARACTERS, REMEMBERED_ADDRESSES, Address, AddressSet, parse_address
+from extauthz.core.names import names_of
 from extauthz.core.request import Headers
 from extauthz.core.text import trim
 
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<four>[0-9.]+)):[0-9]{1,5}", re.ASCII)
-_FORWARDED: Final = frozenset({"forwarded", "x-real-ip"})
-_FORWARDED_PREFIX: Final = "\nx-forwarded-"
-_TAILSCALE_PREFIX: Final = "\ntailscale-"
-_TAILSCALE: Final = frozenset(
-    {
-        "tailscale-funnel-request",
-        "tailscale-headers-info",
-        "tailscale-user-login",
-        "tailscale-user-name",
-        "tailscale-user-profile-pic",
-    }
-)
 
 
 def has_forwarded_evidence(headers: Headers) -> bool:
     """Tell whether a header that proxies add is there, whatever its value, even empty."""
-    return _FORWARDED_PREFIX in headers.together or not _FORWARDED.isdisjoint(headers.names)
+    return names_of(headers).forwarded
 
 
 def has_tailscale_evidence(headers: Headers) -> bool:
     """Tell whether a header that Tailscale's proxy adds is there, whatever its value."""
-    return _TAILSCALE_PREFIX in headers.together and not _TAILSCALE.isdisjoint(headers.names)
+    return names_of(headers).tailscale
 
 
 def client_behind(
@@ -49,10 +37,14 @@ def client_behind(
             trusted or loopback address in it is returned.
     """
     if forwarded_for:
-        for entry in reversed(forwarded_for.split(",")):
-            hop = _hop(entry)
+        # From comma to comma, and not all at once: most chains name the client in their last entry.
+        end = len(forwarded_for)
+        while end >= 0:
+            comma = forwarded_for.rfind(",", 0, end)
+            hop = _hop(forwarded_for[comma + 1 : end])
             if hop is not None and not hop.loopback and hop not in trusted and hop != proxy:
                 return hop
+            end = comma
     return _hop(real_ip) if real_ip else None
 
 
@@ -62,10 +54,18 @@ def _hop(entry: str) -> Address | None:
         entry = trim(entry)
         if len(entry) > LONGEST_ADDRESS_CHARACTERS:
             return None
-    return _parse_hop(entry)
+    try:
+        return _known[entry]
+    except KeyError:
+        if len(_known) >= REMEMBERED_ADDRESSES:
+            _known.clear()
+        hop = _known[entry] = _parse_hop(entry)
+        return hop
 
 
-@lru_cache(maxsize=REMEMBERED_ADDRESSES)
+_known: Final[dict[str, Address | None]] = {}
+
+
 def _parse_hop(entry: str) -> Address | None:
     entry = trim(entry)
     # Only a number is a port: "192.0.2.1:80,eve" in X-Real-IP is two headers run together, and no address.

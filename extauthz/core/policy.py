@@ -217,7 +217,16 @@ class Policy:
         longest_header_bytes: Bytes of one header's name, or of its joined values.
     """
 
-    __slots__ = ("_by_host", "_by_suffix", "_only", "callers", "gateways", "longest_header_bytes", "most_headers")
+    __slots__ = (
+        "_by_host",
+        "_by_id",
+        "_by_suffix",
+        "_only",
+        "callers",
+        "gateways",
+        "longest_header_bytes",
+        "most_headers",
+    )
 
     def __init__(
         self, gateways: Iterable[Gateway], *, callers: Callers, most_headers: int, longest_header_bytes: int
@@ -230,7 +239,8 @@ class Policy:
         self.callers: Final = callers
         self.most_headers: Final = most_headers
         self.longest_header_bytes: Final = longest_header_bytes
-        self.gateways: Final[Mapping[str, Gateway]] = {gateway.id: gateway for gateway in gateways}
+        self._by_id: Final = {gateway.id: gateway for gateway in gateways}
+        self.gateways: Final[Mapping[str, Gateway]] = self._by_id
         by_host: dict[str, Gateway] = {}
         by_suffix: dict[str, Gateway] = {}
         for gateway in self.gateways.values():
@@ -260,7 +270,7 @@ class Policy:
             host: The request's host: exact, then the longest wildcard, port and case ignored.
         """
         if named is not None:
-            return self.gateways.get(named)
+            return self._by_id.get(named)
         if self._by_host or self._by_suffix:
             name = host_name(host)
             found = self._by_host.get(name)

@@ -1,7 +1,8 @@
 """What a step is, and what the steps of one decision find out together. No step is here: see admission.py, steps.py."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from extauthz.core.assertion import Verdict
 from extauthz.core.reasons import Reason
@@ -49,8 +50,9 @@ def _always_open(_gateway: "Gateway") -> bool:
     return False
 
 
-class Step(NamedTuple):
-    """One step.
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One step, the same only as itself.
 
     Attributes:
         name: Its name in explanations and logs.
@@ -58,8 +60,8 @@ class Step(NamedTuple):
         reasons: What it may answer.
         reads: The folded names of the headers whose values it looks at, for one gateway.
         names_user: It comes when a trusted peer has named a user, so that a denial can say whom.
-        settled: Under this gateway's configuration every request passes: the step is told in explanations, and not
-            asked in decisions.
+        settled: Under this gateway's configuration every request passes that has passed the steps before: the step is
+            told in explanations, and not asked in decisions.
     """
 
     name: str

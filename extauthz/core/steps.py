@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # An address of e-mail has 254 bytes at most (RFC 5321). The stamp carries the user too, in base64, and no header value
 # may have more than 16 KiB, nor a stamp more than 8.
 LONGEST_USER_BYTES: Final = 1024
+# The longest list of users that is looked through when it is configured: more would hold up requests meanwhile, and are
+# looked at when they come.
+MOST_USERS_LOOKED_THROUGH: Final = 1000
 
 # The headers that rules weigh in every gateway, beside its own user header.
 FORWARDED_FOR: Final = "x-forwarded-for"
@@ -240,11 +243,27 @@ def _lists_origins(gateway: "Gateway") -> bool:
 
 def _statable(e: Evaluation) -> Reason | None:
     user = e.user
-    # A character has four bytes at most in UTF-8, and no control character is printable: most users pass at one look.
-    if user.isprintable() and len(user) * 4 <= LONGEST_USER_BYTES:
+    if _statable_at_one_look(user):
         return None
     too_long = len(user.encode()) > LONGEST_USER_BYTES
     return reasons.REQUEST_MALFORMED if too_long or has_control(user) else None
+
+
+def _statable_at_one_look(user: str) -> bool:
+    # A character has four bytes at most in UTF-8, and no control character is printable: most users are.
+    return user.isprintable() and len(user) * 4 <= LONGEST_USER_BYTES
+
+
+def _lists_statable_users(gateway: "Gateway") -> bool:
+    # Who has passed `user_allowed` is one of them.
+    users = gateway.allow_users
+    few = 0 < len(users) <= MOST_USERS_LOOKED_THROUGH
+    return few and ALLOWED_USER in gateway.ruleset.steps and all(map(_statable_at_one_look, users))
+
+
+def _no_loopback_left(gateway: "Gateway") -> bool:
+    # `loopback` has refused such a peer, and `trusted_source` one without an address.
+    return not gateway.allow_loopback and {TRUSTED, LOOPBACK} <= set(gateway.ruleset.steps)
 
 
 CONFIGURED: Final[Step] = Step(
@@ -301,7 +320,9 @@ ALLOWED_USER: Final[Step] = Step(
     names_user=True,
     settled=lambda gateway: not gateway.allow_users,
 )
-REAL_PROXY: Final[Step] = Step("real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True)
+REAL_PROXY: Final[Step] = Step(
+    "real_proxy", _real_proxy, (reasons.ATTRIBUTION_REQUIRED,), names_user=True, settled=_no_loopback_left
+)
 ORIGIN: Final[Step] = Step("origin", _origin, (reasons.ORIGIN_NOT_ALLOWED,), _origin_reads, names_user=True)
 ORIGIN_WHERE_LISTED: Final[Step] = Step(
     "origin",
@@ -312,4 +333,6 @@ ORIGIN_WHERE_LISTED: Final[Step] = Step(
     settled=lambda gateway: not _lists_origins(gateway),
 )
 
-STATABLE: Final[Step] = Step("user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads)
+STATABLE: Final[Step] = Step(
+    "user_statable", _statable, (reasons.REQUEST_MALFORMED,), _user_reads, settled=_lists_statable_users
+)

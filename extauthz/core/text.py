@@ -12,6 +12,10 @@ WHITE_SPACE: Final = (
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 _BLANK: Final = WHITE_SPACE + ","
+# Code points in ASCII.
+_SPACE: Final = 0x20
+_COMMA: Final = 0x2C
+_DELETE: Final = 0x7F
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NO_LETTER_OR_DIGIT: Final = re.compile(r"[^a-z0-9]")
 _PLAIN: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
@@ -20,11 +24,17 @@ _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") +
 
 def trim(text: str) -> str:
     """Return `text` without the white space around it, as the rules mean white space."""
+    # What begins and ends visibly has none, and most texts do.
+    if text and _SPACE < ord(text[0]) < _DELETE and _SPACE < ord(text[-1]) < _DELETE:
+        return text
     return text.strip(WHITE_SPACE)
 
 
 def is_blank(value: str) -> bool:
     """Tell whether a header value is nothing but commas and white space."""
+    # Most values begin with a visible character above the comma, and so are not.
+    if value and _COMMA < ord(value[0]) < _DELETE:
+        return False
     return not value.strip(_BLANK)
 
 
