@@ -1,7 +1,5 @@
 """The configuration file: its schema, its faults, how it is loaded and what it compiles to."""
 
-import os
+from extauthz.config.no_plugins import leave_out_plugins
 
-# Else pydantic looks through every installed package for plugins, and loads them: code of others, which would see every
-# configuration, and some of the time that a start takes.
-os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+leave_out_plugins()
