@@ -55,7 +55,9 @@ def listen(endpoint: Endpoint) -> list[socket.socket]:
     if endpoint.path:
         return [_listen_unix(endpoint)]
     try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # As bytes: for text, Python loads the tables of international names (0.4 MB), which an endpoint has none of.
+        host = endpoint.host.encode()
+        found = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise DoorError(f"cannot listen on {endpoint}: the name is not known here ({error.strerror})") from error
     sockets: list[socket.socket] = []

@@ -5,7 +5,7 @@ Who gets it is said by Accept; what stands in it was written by us or is escaped
 
 import base64
 import hashlib
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 # More than a browser sends; longer ones are taken as no wish for a page.
@@ -55,7 +55,7 @@ class DenialPage:
         from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only where pages are wanted
         from markupsafe import Markup  # noqa: PLC0415
 
-        folder = files("extauthz.wire")
+        folder = Path(__file__).parent
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         self._template: Final = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
         style = (folder / "page.css").read_text(encoding="utf-8")
