@@ -141,7 +141,7 @@ class _Front:
     def __init__(
         self, endpoint: Endpoint, check: TracedCheckFunction, settings: GrpcDoorSettings, *, traced: bool
     ) -> None:
-        self._native = _listen(endpoint, traced=traced)
+        self._native = _listen(endpoint)
         self.endpoint: Final = endpoint if endpoint.path else endpoint._replace(port=self._native.bound_port)
         self._check: Final = check
         self._most_calls: Final = settings.most_calls
@@ -219,14 +219,16 @@ class _Front:
 
     def _answer(self, events: "Sequence[Event]") -> None:
         """Answer what arrived together: first who asks for health, then who came first."""
+        gone = set()
         for kind, call_id, method, message, _ in events:
             if kind != _EVENT_CALL:
+                gone.add(call_id)
                 self._health.forget(call_id)
             elif method != _CHECK:
                 self._health.answer(call_id, message or b"", watch=method == _HEALTH_WATCH)
         left = self._most_calls
         for kind, call_id, method, message, peer in events:
-            if kind != _EVENT_CALL or method != _CHECK:
+            if kind != _EVENT_CALL or method != _CHECK or call_id in gone:
                 continue
             left -= 1
             if left < 0:
@@ -269,7 +271,7 @@ class _Front:
             if self._closed:
                 return True
             try:
-                native = _listen(self.endpoint, traced=self._traced)
+                native = _listen(self.endpoint)
             except OSError:
                 return False
             self._native = native
@@ -278,7 +280,7 @@ class _Front:
         return True
 
 
-def _listen(endpoint: Endpoint, *, traced: bool) -> "NativeGrpcFront":
+def _listen(endpoint: Endpoint) -> "NativeGrpcFront":
     """Bind the engine to an address; raises OSError or ValueError."""
     from pygrpc_native import NativeGrpcFront  # noqa: PLC0415 - an extra, and not loaded where grpcio serves
 
@@ -287,9 +289,8 @@ def _listen(endpoint: Endpoint, *, traced: bool) -> "NativeGrpcFront":
             str(endpoint),
             _METHODS,
             io_threads=IO_THREADS,
-            # A call's metadata, its deadline kept, its end told: together a tenth of what a call costs here. One waits
-            # for milliseconds at most, and who asks has a clock of his own.
-            call_details=traced,
+            # Deadlines are kept, and of calls that ended it is told: they take nobody's place in a burst.
+            call_details=True,
             keepalive_time_ms=PING_AFTER_MS,
             keepalive_timeout_ms=PING_ANSWER_MS,
         )

@@ -130,13 +130,19 @@ def _peer(peer: bytes) -> tuple[bytes, bytes]:
     return _remembered_peer(peer) if len(peer) <= LONGEST_REMEMBERED_BYTES else _read_peer(peer)
 
 
+# A part is read as one of a whole message, where it stands: a parser takes an entry of a map for another thing than the
+# same bytes alone, and counts how deep it is.
+
+
 def _read_peer(peer: bytes) -> tuple[bytes, bytes]:
-    read = pb.AttributeContext.Peer.FromString(peer)
+    attributes = pb.UnreadCheckRequest.Attributes(source=[peer])
+    whole = pb.UnreadCheckRequest(attributes=attributes).SerializeToString()
+    read = pb.CheckRequest.FromString(whole).attributes.source
     return read.address.socket_address.address, read.principal
 
 
 def _named(extensions: Sequence[bytes]) -> str | None:
-    """Return the gateway that the proxy's own configuration names; raises DecodeError if one is no Extension."""
+    """Return the gateway that the proxy's own configuration names; raises DecodeError if one is no entry of a map."""
     named = None
     for extension in extensions:  # of two with one key, the last counts
         short = len(extension) <= LONGEST_REMEMBERED_BYTES
@@ -147,9 +153,11 @@ def _named(extensions: Sequence[bytes]) -> str | None:
 
 
 def _read_extension(extension: bytes) -> tuple[bool, str]:
-    """Return whether an Extension names the gateway, and its value."""
-    read = pb.UnreadCheckRequest.Extension.FromString(extension)
-    return read.key == GATEWAY_EXTENSION, read.value
+    """Return whether an extension names the gateway, and which."""
+    attributes = pb.UnreadCheckRequest.Attributes(context_extensions=[extension])
+    whole = pb.UnreadCheckRequest(attributes=attributes).SerializeToString()
+    read = pb.CheckRequest.FromString(whole).attributes.context_extensions
+    return GATEWAY_EXTENSION in read, read.get(GATEWAY_EXTENSION, "")
 
 
 _remembered_peer: Final = lru_cache(REMEMBERED_PARTS)(_read_peer)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from grpc_health.v1 import health_pb2
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
-from doors.door import SECONDS, SERVICE, SERVING, ask, call, channel, command, hold, serving
+from doors.door import CHECK, SECONDS, SERVICE, SERVING, ask, call, channel, command, hold, serving
 from doors.h2_by_hand import Wire, grpc_frame, request_fields
+from extauthz.authorizer import Trace
+from extauthz.config.values import Endpoint
+from extauthz.core.request import Caller
+from extauthz.doors.envoy_native import NativeDoor
+from extauthz.doors.grpc_shared import GrpcDoorSettings
 from extauthz.doors.native_health import CHECK_PATH, MOST_WATCHERS, WATCH_PATH
 from extauthz.doors.native_memory import MemoryGuard
-from support.process import wait_until
+from support.process import READY_SECONDS, wait_until
 
 MESSAGE = check_request(PAIRS)
 ALLOWED = "allow:nick@example.com"
@@ -43,6 +49,39 @@ def test_of_a_burst_beyond_the_limit_each_call_is_answered_or_refused(tmp_path: 
         assert statuses.total() == len(streams)
         # And there is room again.
         assert ask(served.address, MESSAGE).told == ALLOWED
+
+
+@pytest.mark.only_native
+@pytest.mark.parametrize("traced", [False, True])
+def test_calls_that_nobody_waits_for_any_more_take_nobodys_place(*, traced: bool) -> None:
+    most, begun, released = 4, threading.Event(), threading.Event()
+
+    def check(message: bytes, _caller: Caller, _trace: Trace | None) -> bytes:
+        if message == b"slow":
+            begun.set()
+            released.wait(READY_SECONDS)
+        return message
+
+    endpoint = Endpoint.parse("127.0.0.1:0")
+    settings = GrpcDoorSettings(
+        endpoints=(endpoint,), certificates=None, read_principals=False, most_calls=most, most_message_bytes=1_000
+    )
+    door = NativeDoor(check, settings, traced=traced)
+    door.start()
+    try:
+        with channel(str(door.endpoints[0])) as opened:
+            ask_for: Any = opened.unary_unary(CHECK)
+            slow = ask_for.future(b"slow", timeout=READY_SECONDS)
+            assert begun.wait(READY_SECONDS)
+            late = [ask_for.future(b"late", timeout=0.2) for _ in range(most + 2)]
+            assert {one.code() for one in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            live = ask_for.future(b"live", timeout=READY_SECONDS)
+            time.sleep(0.3)  # it arrives, behind those that are over; later it would meet none of them
+            released.set()
+            assert (slow.result(), live.result()) == (b"slow", b"live")
+    finally:
+        released.set()
+        door.drain(READY_SECONDS)
 
 
 @pytest.mark.only_native

@@ -149,6 +149,59 @@ def _with_entry(entry: bytes) -> bytes:
     return message.SerializeToString()
 
 
+# What stands behind an entry of context_extensions: protobuf drops a whole entry that holds what it does not know, and
+# then no gateway is named.
+ODD_ENDS: dict[str, bytes] = {
+    "nothing": b"",
+    "a number": b"\x18\x01",
+    "a length": b"\x1a\x01x",
+    "four bytes": b"\x1dabcd",
+    "a group": b"\x1b\x1c",
+    "a key that is a number": b"\x08\x01",
+    "another value": b"\x12\x04nine",
+    "another key": b"\n\x01x",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("end", ODD_ENDS)
+def test_gateway_that_is_named_oddly_gets_nobody_into_the_one_that_is_named(end: str, form: Any) -> None:
+    # The gateway by host lets everybody in, the one that is named does not.
+    pairs = [(name, "eve@example.com" if name == "x-forwarded-user" else value) for name, value in PAIRS]
+    plain = check_request(pairs, form=form, gateway="listed", host="gateway.example.com")
+    message = pb.UnreadCheckRequest.FromString(plain)
+    message.attributes.context_extensions[0] += ODD_ENDS[end]
+    odd = message.SerializeToString()
+    for order in ((odd, odd, plain, plain), (plain, odd, plain, odd)):
+        both = Both()
+        for asked in order:
+            both.compare_check(asked, LOOPBACK)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("depth", range(94, 102))
+@pytest.mark.parametrize("part", ["source", "destination", "context_extensions"])
+def test_what_is_too_deep_for_a_parser_is_recalled_for_nobody(part: str, depth: int, form: Any) -> None:
+    both = Both()
+    plain = check_request(PAIRS, form=form, gateway="g")
+    groups = b"\x7b" * depth + b"\x7c" * depth
+    message = pb.UnreadCheckRequest.FromString(plain)
+    if part == "destination":
+        wrapped = pb.UnreadCheckRequest.FromString(plain).attributes.SerializeToString()
+        inner = b"\x12" + _length(len(groups)) + groups
+        deep = b"\n" + _length(len(wrapped + inner)) + wrapped + inner
+    else:
+        getattr(message.attributes, part)[0] += groups
+        deep = message.SerializeToString()
+    for asked in (plain, deep, deep, plain, deep):
+        both.compare_check(asked, LOOPBACK)
+
+
+def _length(number: int) -> bytes:
+    """Return a length as a varint of one byte or two."""
+    return bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
+
+
 @pytest.mark.parametrize("second", ODD_ENTRIES)
 @pytest.mark.parametrize("first", ["a value that ends late", "a key alone", "a long value", "a second key"])
 def test_header_that_is_written_otherwise_means_what_a_parser_says(first: str, second: str) -> None:

@@ -12,7 +12,10 @@ from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import Shapes
 from extauthz.wire.unread import take_apart
 
-POLICY = policy_of({"g": gateway(trustedPrincipals=["spiffe://cluster/proxy"])})
+# The one that is named is not the one that the host leads to.
+POLICY = policy_of(
+    {"g": gateway(trustedPrincipals=["spiffe://cluster/proxy"]), "by-host": gateway(hosts=["gateway.example.com"])}
+)
 
 
 def length(number: int) -> bytes:
@@ -140,6 +143,17 @@ UNREAD_PARTS = {
 @pytest.mark.parametrize("name", UNREAD_PARTS)
 def test_what_nobody_reads_does_not_matter(name: str) -> None:
     assert agrees(UNREAD_PARTS[name])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b"\x18\x01", b"\x1a\x01x", b"\x1dabcd", b"\x1b\x1c", b"\x08\x01", b"\x12\x01h", b"\n\x01x", b"\x12\x07by-host"],
+)
+def test_extension_names_the_gateway_that_it_names_to_a_parser(end: bytes) -> None:
+    extension = field(1, b"gateway") + field(2, b"g") + end
+    agrees(_attributes(*WHOLE[:2], field(10, extension)))
+    agrees(_attributes(*WHOLE[:2], NAMED, field(10, extension)))
+    agrees(_attributes(*WHOLE[:2], field(10, extension), NAMED))
 
 
 def _flip(draw: random.Random, message: bytes) -> bytes:

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65xtauthz/wire/pb/check.proto\x12\x10\x65xtauthz.wire.pb\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\"F\n\x0c\x43heckRequest\x12\x36\n\nattributes\x18\x01 \x01(\x0b\x32\".extauthz.wire.pb.AttributeContext\"\x80\x06\n\x10\x41ttributeContext\x12\x37\n\x06source\x18\x01 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12<\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12;\n\x07request\x18\x04 \x01(\x0b\x32*.extauthz.wire.pb.AttributeContext.Request\x12U\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x39.extauthz.wire.pb.AttributeContext.ContextExtensionsEntry\x1a\x45\n\x04Peer\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.extauthz.wire.pb.Address\x12\x11\n\tprincipal\x18\x04 \x01(\x0c\x1a\x96\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12L\n\x07headers\x18\x03 \x03(\x0b\x32;.extauthz.wire.pb.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12/\n\nheader_map\x18\r \x01(\x0b\x32\x1b.extauthz.wire.pb.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1aG\n\x07Request\x12<\n\x04http\x18\x02 \x01(\x0b\x32..extauthz.wire.pb.AttributeContext.HttpRequest\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd1\x05\n\x12UnreadCheckRequest\x12\x43\n\nattributes\x18\x01 \x01(\x0b\x32/.extauthz.wire.pb.UnreadCheckRequest.Attributes\x1a\'\n\tExtension\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x1a\x1c\n\tHeaderMap\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x1a\xab\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12N\n\x07headers\x18\x03 \x03(\x0b\x32=.extauthz.wire.pb.UnreadCheckRequest.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x42\n\nheader_map\x18\r \x01(\x0b\x32..extauthz.wire.pb.UnreadCheckRequest.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1aI\n\x07Request\x12>\n\x04http\x18\x02 \x01(\x0b\x32\x30.extauthz.wire.pb.UnreadCheckRequest.HttpRequest\x1a\xb5\x01\n\nAttributes\x12\x0e\n\x06source\x18\x01 \x03(\x0c\x12<\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12=\n\x07request\x18\x04 \x01(\x0b\x32,.extauthz.wire.pb.UnreadCheckRequest.Request\x12\x1a\n\x12\x63ontext_extensions\x18\n \x03(\x0c\"w\n\x07\x41\x64\x64ress\x12\x39\n\x0esocket_address\x18\x01 \x01(\x0b\x32\x1f.extauthz.wire.pb.SocketAddressH\x00\x12&\n\x04pipe\x18\x02 \x01(\x0b\x32\x16.extauthz.wire.pb.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"4\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0c\x12\x12\n\nport_value\x18\x03 \x01(\r\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\";\n\tHeaderMap\x12.\n\x07headers\x18\x01 \x03(\x0b\x32\x1d.extauthz.wire.pb.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\xbc\x02\n\x11HeaderValueOption\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.extauthz.wire.pb.HeaderValue\x12*\n\x06\x61ppend\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12M\n\rappend_action\x18\x03 \x01(\x0e\x32\x36.extauthz.wire.pb.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\xf7\x01\n\rCheckResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.extauthz.wire.pb.Status\x12?\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32$.extauthz.wire.pb.DeniedHttpResponseH\x00\x12\x37\n\x0bok_response\x18\x03 \x01(\x0b\x32 .extauthz.wire.pb.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x86\x01\n\x12\x44\x65niedHttpResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.extauthz.wire.pb.HttpStatus\x12\x34\n\x07headers\x18\x02 \x03(\x0b\x32#.extauthz.wire.pb.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"a\n\x0eOkHttpResponse\x12\x34\n\x07headers\x18\x02 \x03(\x0b\x32#.extauthz.wire.pb.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65xtauthz/wire/pb/check.proto\x12\x10\x65xtauthz.wire.pb\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\"F\n\x0c\x43heckRequest\x12\x36\n\nattributes\x18\x01 \x01(\x0b\x32\".extauthz.wire.pb.AttributeContext\"\x80\x06\n\x10\x41ttributeContext\x12\x37\n\x06source\x18\x01 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12<\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12;\n\x07request\x18\x04 \x01(\x0b\x32*.extauthz.wire.pb.AttributeContext.Request\x12U\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x39.extauthz.wire.pb.AttributeContext.ContextExtensionsEntry\x1a\x45\n\x04Peer\x12*\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x19.extauthz.wire.pb.Address\x12\x11\n\tprincipal\x18\x04 \x01(\x0c\x1a\x96\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12L\n\x07headers\x18\x03 \x03(\x0b\x32;.extauthz.wire.pb.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12/\n\nheader_map\x18\r \x01(\x0b\x32\x1b.extauthz.wire.pb.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1aG\n\x07Request\x12<\n\x04http\x18\x02 \x01(\x0b\x32..extauthz.wire.pb.AttributeContext.HttpRequest\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x05\n\x12UnreadCheckRequest\x12\x43\n\nattributes\x18\x01 \x01(\x0b\x32/.extauthz.wire.pb.UnreadCheckRequest.Attributes\x1a\x1c\n\tHeaderMap\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x1a\xab\x02\n\x0bHttpRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12N\n\x07headers\x18\x03 \x03(\x0b\x32=.extauthz.wire.pb.UnreadCheckRequest.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0e\n\x06scheme\x18\x06 \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\t\x12\x42\n\nheader_map\x18\r \x01(\x0b\x32..extauthz.wire.pb.UnreadCheckRequest.HeaderMap\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1aI\n\x07Request\x12>\n\x04http\x18\x02 \x01(\x0b\x32\x30.extauthz.wire.pb.UnreadCheckRequest.HttpRequest\x1a\xb5\x01\n\nAttributes\x12\x0e\n\x06source\x18\x01 \x03(\x0c\x12<\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\'.extauthz.wire.pb.AttributeContext.Peer\x12=\n\x07request\x18\x04 \x01(\x0b\x32,.extauthz.wire.pb.UnreadCheckRequest.Request\x12\x1a\n\x12\x63ontext_extensions\x18\n \x03(\x0c\"w\n\x07\x41\x64\x64ress\x12\x39\n\x0esocket_address\x18\x01 \x01(\x0b\x32\x1f.extauthz.wire.pb.SocketAddressH\x00\x12&\n\x04pipe\x18\x02 \x01(\x0b\x32\x16.extauthz.wire.pb.PipeH\x00\x42\t\n\x07\x61\x64\x64ress\"4\n\rSocketAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0c\x12\x12\n\nport_value\x18\x03 \x01(\r\"\x14\n\x04Pipe\x12\x0c\n\x04path\x18\x01 \x01(\t\";\n\tHeaderMap\x12.\n\x07headers\x18\x01 \x03(\x0b\x32\x1d.extauthz.wire.pb.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\xbc\x02\n\x11HeaderValueOption\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.extauthz.wire.pb.HeaderValue\x12*\n\x06\x61ppend\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12M\n\rappend_action\x18\x03 \x01(\x0e\x32\x36.extauthz.wire.pb.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"\xf7\x01\n\rCheckResponse\x12(\n\x06status\x18\x01 \x01(\x0b\x32\x18.extauthz.wire.pb.Status\x12?\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32$.extauthz.wire.pb.DeniedHttpResponseH\x00\x12\x37\n\x0bok_response\x18\x03 \x01(\x0b\x32 .extauthz.wire.pb.OkHttpResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x86\x01\n\x12\x44\x65niedHttpResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.extauthz.wire.pb.HttpStatus\x12\x34\n\x07headers\x18\x02 \x03(\x0b\x32#.extauthz.wire.pb.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"a\n\x0eOkHttpResponse\x12\x34\n\x07headers\x18\x02 \x03(\x0b\x32#.extauthz.wire.pb.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,41 +54,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_start=897
   _globals['_ATTRIBUTECONTEXT_CONTEXTEXTENSIONSENTRY']._serialized_end=953
   _globals['_UNREADCHECKREQUEST']._serialized_start=956
-  _globals['_UNREADCHECKREQUEST']._serialized_end=1677
-  _globals['_UNREADCHECKREQUEST_EXTENSION']._serialized_start=1047
-  _globals['_UNREADCHECKREQUEST_EXTENSION']._serialized_end=1086
-  _globals['_UNREADCHECKREQUEST_HEADERMAP']._serialized_start=1088
-  _globals['_UNREADCHECKREQUEST_HEADERMAP']._serialized_end=1116
-  _globals['_UNREADCHECKREQUEST_HTTPREQUEST']._serialized_start=1119
-  _globals['_UNREADCHECKREQUEST_HTTPREQUEST']._serialized_end=1418
+  _globals['_UNREADCHECKREQUEST']._serialized_end=1636
+  _globals['_UNREADCHECKREQUEST_HEADERMAP']._serialized_start=1047
+  _globals['_UNREADCHECKREQUEST_HEADERMAP']._serialized_end=1075
+  _globals['_UNREADCHECKREQUEST_HTTPREQUEST']._serialized_start=1078
+  _globals['_UNREADCHECKREQUEST_HTTPREQUEST']._serialized_end=1377
   _globals['_UNREADCHECKREQUEST_HTTPREQUEST_HEADERSENTRY']._serialized_start=776
   _globals['_UNREADCHECKREQUEST_HTTPREQUEST_HEADERSENTRY']._serialized_end=822
-  _globals['_UNREADCHECKREQUEST_REQUEST']._serialized_start=1420
-  _globals['_UNREADCHECKREQUEST_REQUEST']._serialized_end=1493
-  _globals['_UNREADCHECKREQUEST_ATTRIBUTES']._serialized_start=1496
-  _globals['_UNREADCHECKREQUEST_ATTRIBUTES']._serialized_end=1677
-  _globals['_ADDRESS']._serialized_start=1679
-  _globals['_ADDRESS']._serialized_end=1798
-  _globals['_SOCKETADDRESS']._serialized_start=1800
-  _globals['_SOCKETADDRESS']._serialized_end=1852
-  _globals['_PIPE']._serialized_start=1854
-  _globals['_PIPE']._serialized_end=1874
-  _globals['_HEADERMAP']._serialized_start=1876
-  _globals['_HEADERMAP']._serialized_end=1935
-  _globals['_HEADERVALUE']._serialized_start=1937
-  _globals['_HEADERVALUE']._serialized_end=1997
-  _globals['_HEADERVALUEOPTION']._serialized_start=2000
-  _globals['_HEADERVALUEOPTION']._serialized_end=2316
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=2191
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=2316
-  _globals['_CHECKRESPONSE']._serialized_start=2319
-  _globals['_CHECKRESPONSE']._serialized_end=2566
-  _globals['_STATUS']._serialized_start=2568
-  _globals['_STATUS']._serialized_end=2607
-  _globals['_HTTPSTATUS']._serialized_start=2609
-  _globals['_HTTPSTATUS']._serialized_end=2635
-  _globals['_DENIEDHTTPRESPONSE']._serialized_start=2638
-  _globals['_DENIEDHTTPRESPONSE']._serialized_end=2772
-  _globals['_OKHTTPRESPONSE']._serialized_start=2774
-  _globals['_OKHTTPRESPONSE']._serialized_end=2871
+  _globals['_UNREADCHECKREQUEST_REQUEST']._serialized_start=1379
+  _globals['_UNREADCHECKREQUEST_REQUEST']._serialized_end=1452
+  _globals['_UNREADCHECKREQUEST_ATTRIBUTES']._serialized_start=1455
+  _globals['_UNREADCHECKREQUEST_ATTRIBUTES']._serialized_end=1636
+  _globals['_ADDRESS']._serialized_start=1638
+  _globals['_ADDRESS']._serialized_end=1757
+  _globals['_SOCKETADDRESS']._serialized_start=1759
+  _globals['_SOCKETADDRESS']._serialized_end=1811
+  _globals['_PIPE']._serialized_start=1813
+  _globals['_PIPE']._serialized_end=1833
+  _globals['_HEADERMAP']._serialized_start=1835
+  _globals['_HEADERMAP']._serialized_end=1894
+  _globals['_HEADERVALUE']._serialized_start=1896
+  _globals['_HEADERVALUE']._serialized_end=1956
+  _globals['_HEADERVALUEOPTION']._serialized_start=1959
+  _globals['_HEADERVALUEOPTION']._serialized_end=2275
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=2150
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=2275
+  _globals['_CHECKRESPONSE']._serialized_start=2278
+  _globals['_CHECKRESPONSE']._serialized_end=2525
+  _globals['_STATUS']._serialized_start=2527
+  _globals['_STATUS']._serialized_end=2566
+  _globals['_HTTPSTATUS']._serialized_start=2568
+  _globals['_HTTPSTATUS']._serialized_end=2594
+  _globals['_DENIEDHTTPRESPONSE']._serialized_start=2597
+  _globals['_DENIEDHTTPRESPONSE']._serialized_end=2731
+  _globals['_OKHTTPRESPONSE']._serialized_start=2733
+  _globals['_OKHTTPRESPONSE']._serialized_end=2830
 # @@protoc_insertion_point(module_scope)

@@ -74,13 +74,6 @@ class AttributeContext(_message.Message):
 
 class UnreadCheckRequest(_message.Message):
     __slots__ = ("attributes",)
-    class Extension(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     class HeaderMap(_message.Message):
         __slots__ = ("headers",)
         HEADERS_FIELD_NUMBER: _ClassVar[int]
