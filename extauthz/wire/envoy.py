@@ -18,7 +18,7 @@ from extauthz.core.text import fold
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
-from extauthz.wire.unread import Unread, take_apart
+from extauthz.wire.unread import KEY, RAW_VALUE, Unread, take_apart
 
 # Raw headers are told apart by their bytes; in plain Python the parser is the quicker way to these.
 TAKES_APART: Final = build() == "compiled"
@@ -73,7 +73,7 @@ def of_unread(unread: Unread, caller: Caller, policy: Policy, shapes: Shapes) ->
     except (DecodeError, UnicodeDecodeError):
         return None  # `decode` says so
     gateway = policy.select(named, host)
-    if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS or not unread.texts.isascii():
+    if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS:
         return None
     shape = shapes.of(gateway, unread.keys, _names_of) if unread.keys else None
     if shape is None:
@@ -130,14 +130,16 @@ def _peer(peer: bytes) -> tuple[bytes, bytes]:
     return _remembered_peer(peer) if len(peer) <= LONGEST_REMEMBERED_BYTES else _read_peer(peer)
 
 
-# A part is read as one of a whole message, where it stands: a parser takes an entry of a map for another thing than the
-# same bytes alone, and counts how deep it is.
+def _read_whole(part: pb.UnreadCheckRequest.Attributes) -> pb.AttributeContext:
+    """Read a part where it stands in a message; raises DecodeError.
+
+    A parser takes an entry of a map for another thing than the same bytes alone, and counts how deep it is.
+    """
+    return pb.CheckRequest.FromString(pb.UnreadCheckRequest(attributes=part).SerializeToString()).attributes
 
 
 def _read_peer(peer: bytes) -> tuple[bytes, bytes]:
-    attributes = pb.UnreadCheckRequest.Attributes(source=[peer])
-    whole = pb.UnreadCheckRequest(attributes=attributes).SerializeToString()
-    read = pb.CheckRequest.FromString(whole).attributes.source
+    read = _read_whole(pb.UnreadCheckRequest.Attributes(source=[peer])).source
     return read.address.socket_address.address, read.principal
 
 
@@ -154,9 +156,7 @@ def _named(extensions: Sequence[bytes]) -> str | None:
 
 def _read_extension(extension: bytes) -> tuple[bool, str]:
     """Return whether an extension names the gateway, and which."""
-    attributes = pb.UnreadCheckRequest.Attributes(context_extensions=[extension])
-    whole = pb.UnreadCheckRequest(attributes=attributes).SerializeToString()
-    read = pb.CheckRequest.FromString(whole).attributes.context_extensions
+    read = _read_whole(pb.UnreadCheckRequest.Attributes(context_extensions=[extension])).context_extensions
     return GATEWAY_EXTENSION in read, read.get(GATEWAY_EXTENSION, "")
 
 
@@ -173,11 +173,6 @@ def _nothing(_values: Any) -> object:
     return ()
 
 
-# The first bytes of a HeaderValue's `key` and `raw_value`: the field's number and type.
-_KEY: Final = 0x0A
-_RAW_VALUE: Final = 0x1A
-
-
 def _keys(entries: Sequence[bytes]) -> bytes | None:
     """Return the `key` of each HeaderValue, as it is written, where each is that and a `raw_value` and nothing more.
 
@@ -188,7 +183,7 @@ def _keys(entries: Sequence[bytes]) -> bytes | None:
         found = [
             entry[:end]
             for entry in entries
-            if entry[end := entry[1] + 2] == _RAW_VALUE
+            if entry[end := entry[1] + 2] == RAW_VALUE
             and (entry[end + 1] == len(entry) - end - 2 < 0x80 or _ends_there(entry, end))
         ]
         if len(found) < len(entries):
@@ -217,7 +212,7 @@ def _names_of(keys: bytes) -> tuple[str, ...] | None:
     while at < len(keys):
         length, begin = keys[at + 1], at + 2
         at = begin + length
-        if keys[begin - 2] != _KEY or length >= 0x80 or at > len(keys):  # a length of one byte is below 128
+        if keys[begin - 2] != KEY or length >= 0x80 or at > len(keys):  # a length of one byte is below 128
             return None
         try:
             names.append(keys[begin:at].decode())

@@ -17,7 +17,6 @@ class Unread:
         source: The Peer; b"" where there is none.
         destination: The other Peer, which nobody reads; to be no Peer makes the message none.
         extensions: The entries of context_extensions, in order.
-        texts: What nobody reads and has to be text.
         method: The method.
         host: The host.
         path: Path and query.
@@ -25,13 +24,12 @@ class Unread:
         values: The value of each header.
     """
 
-    __slots__ = ("destination", "extensions", "host", "keys", "method", "path", "source", "texts", "values")
+    __slots__ = ("destination", "extensions", "host", "keys", "method", "path", "source", "values")
 
     def __init__(self) -> None:
         self.source = b""
         self.destination = b""
         self.extensions: Final[list[bytes]] = []
-        self.texts = b""
         self.method = b""
         self.host = b""
         self.path = b""
@@ -59,8 +57,8 @@ _SCHEME: Final = 0x32
 _PROTOCOL: Final = 0x52
 _HEADER_MAP: Final = 0x6A
 _HEADER: Final = 0x0A
-_KEY: Final = 0x0A
-_RAW_VALUE: Final = 0x1A
+KEY: Final = 0x0A
+RAW_VALUE: Final = 0x1A
 
 _VARINT: Final = 0
 _WITH_LENGTH: Final = 2
@@ -140,8 +138,8 @@ def _http(message: bytes, at: int, end: int, found: Unread) -> tuple[int, int]:
                 found.path = message[begin:at]
             elif tag == _HOST:
                 found.host = message[begin:at]
-            else:
-                found.texts += message[begin:at]
+            elif not message[begin:at].isascii():  # nobody reads it, but what is no text makes the message none
+                raise _OtherwiseError
         elif tag == _HEADERS:
             raise _OtherwiseError
         else:
@@ -156,7 +154,7 @@ def _headers(message: bytes, at: int, end: int, found: Unread) -> None:
         if message[at] != _HEADER:
             raise _OtherwiseError
         begin, at = _span(message, at + 1, end)
-        if message[begin] != _KEY:
+        if message[begin] != KEY:
             raise _OtherwiseError
         length = message[begin + 1]
         key_end = begin + 2 + length
@@ -166,7 +164,7 @@ def _headers(message: bytes, at: int, end: int, found: Unread) -> None:
         if key_end == at:
             found.values.append(b"")
             continue
-        if message[key_end] != _RAW_VALUE:
+        if message[key_end] != RAW_VALUE:
             raise _OtherwiseError
         value, value_end = _span(message, key_end + 1, at)
         if value_end != at:
