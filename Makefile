@@ -65,7 +65,7 @@ $(VENV)/.bench: $(VENV)/.test
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,native,otel,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,native,otel,test,uvloop]'
 	@touch $@
 
 $(COMPILED)/.made: pyproject.toml hatch_build.py $(shell find extauthz -type f ! -name '*.pyc') $(VENV)/.pip

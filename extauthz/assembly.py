@@ -14,7 +14,7 @@ from extauthz.config.assertions import rules_of
 from extauthz.config.compile import UNRESOLVED, Peers, Verifiers, compile_policy, no_keys
 from extauthz.config.faults import Fault
 from extauthz.config.load import Loaded
-from extauthz.config.schema import Settings
+from extauthz.config.schema import Server, Settings
 from extauthz.config.values import rate_limit, seconds
 from extauthz.core.text import fold, trim
 from extauthz.doors.certificates import CertificateError, Certificates
@@ -139,17 +139,24 @@ def version_of(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_CHARACTERS]
 
 
-def _engine_faults() -> Iterator[Fault]:
-    from extauthz.doors import envoy_native  # noqa: PLC0415 - of two engines one is loaded
+def _server_faults(server: Server) -> Iterator[Fault]:
+    """Yield which of the servers that are extras is not installed."""
+    # Imported only here: of two engines one is loaded.
+    if server.engine == "native":
+        from extauthz.doors import envoy_native  # noqa: PLC0415
 
-    if not envoy_native.is_installed():
-        yield Fault("server.engine", envoy_native.NOT_INSTALLED)
+        if not envoy_native.is_installed():
+            yield Fault("server.engine", envoy_native.NOT_INSTALLED)
+    if server.http_loop == "uvloop":
+        from extauthz.doors import http_server  # noqa: PLC0415
+
+        if not http_server.has_uvloop():
+            yield Fault("server.httpLoop", http_server.NO_UVLOOP)
 
 
 def file_faults(loaded: Loaded) -> Iterator[Fault]:
-    """Yield what is wrong with the files that the configuration names, and with the engine that it chooses."""
-    if loaded.settings.server.engine == "native":
-        yield from _engine_faults()
+    """Yield what is wrong with the files that the configuration names, and with the servers that it chooses."""
+    yield from _server_faults(loaded.settings.server)
     if loaded.settings.tls is not None:
         try:
             open_certificates(loaded)

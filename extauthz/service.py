@@ -161,6 +161,7 @@ class Service:
                 most_head_bytes=settings.limits.message_bytes,
                 drain_seconds=settings.server.drain_seconds,
                 jwks=self._jwks,
+                loop=settings.server.http_loop,
             ),
         )
         self._admin: Final = AdminDoor(

@@ -22,13 +22,16 @@ def command(config_file: Path, grpc: tuple[str, ...], http: tuple[str, ...], adm
     ADDR is host:port, [v6]:port or unix:/path; port 0 lets the system choose one, and the log says which. For more
     cores, start more processes, each with its own addresses, and list them all as endpoints in the proxy.
     """
+    from extauthz.process import leave_out_openssl  # noqa: PLC0415 - help must be quick
+
     # What is loaded now stays: it is collected once, when the service has settled.
     gc.disable()
+    leave_out_openssl()
     given = {"grpc": list(grpc), "http": list(http), "admin": list(admin)}
     listen = {door: addresses for door, addresses in given.items() if addresses}
     overrides = {"listen": listen} if listen else None
     loaded = load_config(config_file, overrides)
-    from extauthz.assembly import AssemblyError  # noqa: PLC0415 - help must be quick
+    from extauthz.assembly import AssemblyError  # noqa: PLC0415
     from extauthz.config.load import load  # noqa: PLC0415
     from extauthz.doors.endpoints import DoorError  # noqa: PLC0415
     from extauthz.logs import configure_logs  # noqa: PLC0415

@@ -93,10 +93,14 @@ class Tls(Model):
 
 
 class Server(Model):
-    """How the gRPC door is served."""
+    """How the doors are served."""
 
     engine: Literal["grpcio", "native"] = Field(
         "grpcio", description="The gRPC server; `native` is faster and has no TLS: docs/engines.md."
+    )
+    http_loop: Literal["asyncio", "uvloop"] = Field(
+        "asyncio",
+        description="What runs the HTTP doors; `uvloop` is faster and takes memory: docs/forward-auth.md.",
     )
     drain_seconds: int = Field(10, ge=0, le=3600, description="Time for what is under way after SIGTERM, in seconds.")
     max_concurrent: int = Field(1000, ge=1, le=100_000, description="Calls at once; more are refused.")

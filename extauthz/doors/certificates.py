@@ -1,6 +1,5 @@
 """The server's certificates: read from files, checked, and read again when the files change."""
 
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,6 +72,8 @@ class Certificates:
         return tuple(found)
 
     def _read(self) -> "grpc.ServerCertificateConfiguration":
+        import ssl  # noqa: PLC0415 - with it OpenSSL: process.leave_out_openssl
+
         import grpc  # noqa: PLC0415
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

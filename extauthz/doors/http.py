@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from extauthz.config.values import Endpoint
 from extauthz.core.request import Caller
 from extauthz.doors.http_limits import HEAD_BYTES, LINES_PER_NAME, PATIENCE, Gatekeeper, Limits, Patience
-from extauthz.doors.http_server import HttpServer, HttpServerSettings
+from extauthz.doors.http_server import HttpServer, HttpServerSettings, Loop
 from extauthz.stamp.jwks import JWKS_PATH, Jwks
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage, is_door
 
@@ -39,6 +39,7 @@ class HttpDoorSettings:
         drain_seconds: Time for what is under way when the door is closed.
         jwks: Returns the public keys of the moment; None from it, or in its place, while nothing is signed.
         patience: How long clients are waited for.
+        loop: What runs the server.
     """
 
     endpoints: Sequence[Endpoint]
@@ -48,6 +49,7 @@ class HttpDoorSettings:
     drain_seconds: int
     jwks: Callable[[], Jwks | None] | None = None
     patience: Patience = PATIENCE
+    loop: Loop = "asyncio"
 
 
 class HttpDoor:
@@ -67,6 +69,7 @@ class HttpDoor:
                     patience=settings.patience,
                 ),
                 drain_seconds=settings.drain_seconds,
+                loop=settings.loop,
             ),
         )
 

@@ -8,8 +8,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from extauthz.config.values import Endpoint
 from extauthz.doors.endpoints import BACKLOG, DoorError, listen
@@ -18,6 +19,14 @@ from extauthz.doors.http_limits import Limits
 
 # How long the server may take to start; it has nothing to do but to run.
 START_SECONDS: Final = 10.0
+
+# Turns of the loop until what it accepted has its connection: asyncio (3.11) forgets one whose server closes before
+# that, with its socket open.
+_TURNS_TO_ACCEPT: Final = 3
+
+# What runs a server: Python's own, or the one of libuv, an extra.
+Loop = Literal["asyncio", "uvloop"]
+NO_UVLOOP: Final = "uvloop is not installed: pip install 'extauthz[uvloop]', or set server.httpLoop to asyncio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,7 @@ class HttpServerSettings:
         limits: The limits of the door, and what counts against them.
         drain_seconds: Time for what is under way when it is closed.
         connection: What reads and answers.
+        loop: What runs it.
     """
 
     name: str
@@ -37,6 +47,7 @@ class HttpServerSettings:
     limits: Limits
     drain_seconds: int
     connection: type[Connection] = Connection
+    loop: Loop = "asyncio"
 
 
 class HttpServer:
@@ -58,8 +69,10 @@ class HttpServer:
         """Listen everywhere, or nowhere.
 
         Raises:
-            DoorError: An address cannot be listened on, or the server does not run.
+            DoorError: An address cannot be listened on, or the server does not run; or its loop is not installed.
         """
+        if self._settings.loop == "uvloop" and not has_uvloop():
+            raise DoorError(NO_UVLOOP)
         sockets: list[socket.socket] = []
         endpoints = []
         try:
@@ -98,7 +111,7 @@ class HttpServer:
 
     def _run(self, sockets: Sequence[socket.socket], started: "Future[None]") -> None:
         try:
-            with asyncio.Runner(loop_factory=_new_loop) as runner:
+            with asyncio.Runner(loop_factory=_FACTORIES[self._settings.loop]) as runner:
                 runner.run(self._serve(sockets, started))
         except BaseException as error:
             if started.done():
@@ -116,6 +129,10 @@ class HttpServer:
             servers.append(await listened(connection, sock=one, backlog=BACKLOG))
         started.set_result(None)
         await self._ending.wait()
+        for one in sockets:
+            loop.remove_reader(one)
+        for _ in range(_TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
         for server in servers:
             server.close()
         for open_one in list(serving.connections):
@@ -133,9 +150,15 @@ async def _is_empty(serving: Serving) -> None:
         await serving.emptied.wait()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # noqa: PLC0415 - only who serves needs it
-    except ImportError:  # it is made for CPython alone
-        return asyncio.new_event_loop()
+def has_uvloop() -> bool:
+    """Tell whether uvloop is installed."""
+    return find_spec("uvloop") is not None
+
+
+def _new_uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop  # noqa: PLC0415 - an extra
+
     return uvloop.new_event_loop()
+
+
+_FACTORIES: Final = {"asyncio": asyncio.new_event_loop, "uvloop": _new_uvloop}

@@ -37,6 +37,7 @@ def measure(plan: Plan) -> Iterator[Section]:
         }
         if plan.variants:
             changed = {
+                f"{EVERYTHING}, on uvloop": config(loop="uvloop"),
                 "everything on, each signed": config(reuse="0s"),
                 "stamp reused, no decision log": config(log=False),
             }
@@ -66,7 +67,8 @@ def measure(plan: Plan) -> Iterator[Section]:
         "The HTTP doors",
         f"wrk with {HTTP1_CONNECTIONS} connections asks as Traefik does, as fast as answers come; the server on one "
         "core, wrk on another. The floor is uvicorn with httptools and uvloop around an application that answers 200 "
-        "with nothing; the doors' own server is on the same two, with its limits.",
+        "with nothing; the doors' own server is on httptools and asyncio, with its limits, and on uvloop where that is "
+        "said.",
         tuple(lines),
         tuple(
             f"{label}: {missing:,.0f} of {all_:,.0f} decisions are not in the decision log: "

@@ -1,7 +1,7 @@
 """What do other HTTP servers do that the forward-auth doors could run on? Measured with a handler that only answers.
 
     python -m venv /tmp/servers
-    /tmp/servers/bin/pip install . granian aiohttp hypercorn
+    /tmp/servers/bin/pip install ".[uvloop]" granian aiohttp hypercorn
     /tmp/servers/bin/python tests/bench/http_servers.py --rounds 5 --seconds 3
 
 Each server runs on core 0 and wrk on core 1, one after the other, round by round, so that whatever else the machine
@@ -24,7 +24,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extauthz.doors.http_server import Loop
 
 HEADERS = (
     (b"x-forwarded-user", b"nick@example.com"),
@@ -144,7 +147,7 @@ def serve_bare(port: int) -> None:
     uvloop.run(main())
 
 
-def serve_own(port: int) -> None:
+def serve_own(port: int, loop: "Loop") -> None:
     """Serve with the doors' own server, limits and all."""
     import threading  # noqa: PLC0415
 
@@ -166,13 +169,14 @@ def serve_own(port: int) -> None:
     constant = Constant()
     limits = Limits(connections=1000, header_lines=800, gatekeeper=constant)
     endpoint = Endpoint.parse(f"127.0.0.1:{port}")
-    settings = HttpServerSettings(name="own", endpoints=(endpoint,), limits=limits, drain_seconds=1)
+    settings = HttpServerSettings(name="own", endpoints=(endpoint,), limits=limits, drain_seconds=1, loop=loop)
     HttpServer(constant, settings).start()
     threading.Event().wait()
 
 
 SERVERS = {
-    "ours: httptools, uvloop": serve_own,
+    "ours: httptools, asyncio": lambda port: serve_own(port, "asyncio"),
+    "ours: httptools, uvloop": lambda port: serve_own(port, "uvloop"),
     "uvicorn, httptools, uvloop": lambda port: serve_uvicorn(port, "httptools", "uvloop"),
     "uvicorn, httptools, asyncio": lambda port: serve_uvicorn(port, "httptools", "asyncio"),
     "uvicorn, h11, uvloop": lambda port: serve_uvicorn(port, "h11", "uvloop"),

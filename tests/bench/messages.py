@@ -57,13 +57,14 @@ def configuration(
     stamp: bool = True,
     reuse: str = "5s",
     engine: str = "grpcio",
+    loop: str = "asyncio",
 ) -> dict[str, Any]:
     """Return a configuration; with no more said, everything is on: stamps that are reused, and every decision logged.
 
     Metrics cannot be switched off.
     """
     return {
-        "server": {"engine": engine},
+        "server": {"engine": engine, "httpLoop": loop},
         "stamp": {"enabled": stamp, "reuse": reuse},
         # Moved away when it is full, as in operation, and only once, so that a long run does not fill the disk.
         "decisionLog": {"output": "decisions.jsonl" if log else "none", "keep": 1},

@@ -18,20 +18,21 @@ gateways:
 # As `serve` does, until it is ready.
 PROGRAM = """
 import os, sys
+from extauthz import process
 from extauthz.cli.serve import command
-from extauthz.service import Service
 
-def ready(service):
-    service._open()
+def ready():
+    service = sys._getframe(1).f_locals["self"]
     service.metrics.render("")
     print(*sys.modules, flush=True)
     os._exit(0)
 
-Service.run = ready
+process.settle_memory = ready  # the last thing before it serves; nothing is loaded before `serve` loads it
 command(["--config", "extauthz.yaml"])
 """
 # For people, for files of others, for pages, for names, for what another engine or another command does.
 UNUSED = {"rich", "pygments", "jinja2", "json5", "joserfc", "uvicorn", "websockets", "psutil", "dns", "opentelemetry"}
+UNUSED |= {"uvloop", "ssl", "_ssl", "_hashlib"}
 ONLY_WHEN_ASKED = {
     *("extauthz.audit", "extauthz.openclaw", "extauthz.explaining", "extauthz.migrate", "extauthz.probe"),
     *(

@@ -1,11 +1,16 @@
-"""What a process of the service asks of its C library."""
+"""What a process of the service asks of its C library and of its interpreter."""
 
+import hashlib
+import hmac
 import os
 import platform
+import ssl  # noqa: F401 - so that it is there
 import subprocess
 import sys
 
 import pytest
+
+from extauthz.process import leave_out_openssl
 
 PROGRAM = """
 import ctypes, sys, threading
@@ -42,3 +47,33 @@ def test_threads_share_few_pools_of_memory_unless_the_operator_says_otherwise() 
     assert pools("not shared") > 4
     assert pools("shared") == 2
     assert pools("shared", MALLOC_ARENA_MAX="4") == 4
+
+
+WITHOUT_OPENSSL = """
+import sys
+from extauthz.process import leave_out_openssl
+
+leave_out_openssl()
+assert not {"ssl", "_ssl", "_hashlib"} & set(sys.modules)
+import asyncio, hashlib, hmac
+told = hashlib.sha256(b"what is hashed").hexdigest(), hmac.new(b"k", b"m", "sha256").hexdigest()
+import ssl, http.client
+
+context = ssl.create_default_context()
+assert context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
+assert http.client.HTTPSConnection("issuer.example.com", context=context).port == 443
+print(*told)
+"""
+
+
+def test_openssl_is_left_out_and_is_there_for_who_asks_for_it_later() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_OPENSSL], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    mac = hmac.new(b"k", b"m", "sha256").hexdigest()
+    assert done.stdout.split() == [hashlib.sha256(b"what is hashed").hexdigest(), mac]
+
+
+def test_what_has_openssl_keeps_it() -> None:
+    before = {name: sys.modules[name] for name in ("ssl", "_hashlib", "hashlib", "asyncio")}
+    leave_out_openssl()
+    assert {name: sys.modules[name] for name in before} == before

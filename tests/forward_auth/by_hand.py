@@ -13,6 +13,7 @@ from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.doors.http_limits import HEAD_BYTES, PATIENCE, Patience
 from forward_auth.asking import QUESTIONS, Asked
 from forward_auth.opening import USER, gateway
+from support.loop import chosen_loop
 
 TARGET = "/forward-auth/traefik/openclaw"
 ALLOWED = [*QUESTIONS["traefik"]("openclaw", Asked((("x-forwarded-user", USER),))).pairs]
@@ -49,6 +50,7 @@ def opened_in_process(
         most_head_bytes=HEAD_BYTES,
         drain_seconds=1,
         patience=patience,
+        loop=chosen_loop(),
     )
     door = HttpDoor(Authorizer(make_snapshot(loaded)), settings)
     door.start()

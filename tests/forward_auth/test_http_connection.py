@@ -20,6 +20,7 @@ from extauthz.doors.http_server import HttpServer, HttpServerSettings
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 from forward_auth.by_hand import TARGET, everything, head, opened_in_process
 from forward_auth.opening import Doors
+from support.loop import chosen_loop
 from support.process import wait_until
 
 LAST = head("Connection: close")
@@ -140,7 +141,11 @@ class Untellable:
 def test_answer_that_came_later_and_cannot_be_written_holds_no_place() -> None:
     limits = Limits(connections=10, header_lines=100, gatekeeper=Untellable())
     settings = HttpServerSettings(
-        name="test", endpoints=[Endpoint.parse("127.0.0.1:0")], limits=limits, drain_seconds=1
+        name="test",
+        endpoints=[Endpoint.parse("127.0.0.1:0")],
+        limits=limits,
+        drain_seconds=1,
+        loop=chosen_loop(),
     )
     server = HttpServer(Untellable(), settings)
     server.start()

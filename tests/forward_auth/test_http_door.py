@@ -1,10 +1,12 @@
 """The HTTP door as a server: where it listens, how it stops, what else it answers, and when all goes wrong."""
 
+import contextlib
 import http.client
 import json
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +26,10 @@ from extauthz.doors.endpoints import DoorError
 from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.wire.forward_auth import HttpMessage
 from forward_auth.asking import DIALECTS, QUESTIONS, Asked, ask
+from forward_auth.by_hand import opened_in_process
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1
+from support.loop import chosen_loop
 from support.process import running, wait_until
 
 LOOPBACK = Caller(Address(4, 0x7F000001, "", loopback=True))
@@ -46,6 +50,7 @@ def settings(*endpoints: str) -> HttpDoorSettings:
         most_headers=200,
         most_head_bytes=100_000,
         drain_seconds=1,
+        loop=chosen_loop(),
     )
 
 
@@ -263,3 +268,40 @@ def test_denial_is_json_empty_or_without_reason_as_configured() -> None:
     assert (empty.status, empty.body, empty.values("content-length")) == (401, b"", ["0"])
     hidden = denied(reason=False)
     assert (hidden.json()["error"], hidden.values("x-authz-reason")) == ("unauthorized", [])
+
+
+def test_connection_that_comes_as_the_door_closes_is_closed_and_nobody_waits() -> None:
+    for _ in range(10):
+        with contextlib.ExitStack() as stack:
+            with opened_in_process() as door:
+                where = ("127.0.0.1", door.endpoints[0].port)
+                opened = [stack.enter_context(socket.create_connection(where, 20)) for _ in range(20)]
+            for connection in opened:
+                with contextlib.suppress(ConnectionError):
+                    assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(("program", "code"), [("serve", 2), ("check", 1)])
+def test_loop_that_is_not_installed_is_named_with_its_cure(tmp_path: Path, program: str, code: int) -> None:
+    (tmp_path / "extauthz.yaml").write_text(
+        json.dumps(
+            {
+                "listen": {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "admin": "127.0.0.1:0"},
+                "server": {"httpLoop": "uvloop"},
+                "gateways": {"openclaw": gateway()},
+            }
+        ),
+        encoding="utf-8",
+    )
+    without = "import sys; sys.modules['uvloop'] = None; from extauthz.cli import main; sys.exit(main())"
+    argv = [sys.executable, "-c", without, program, "--config", "extauthz.yaml"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "pip install 'extauthz[uvloop]', or set server.httpLoop to asyncio" in said
+    assert "Traceback" not in said
+
+
+def test_doors_run_on_the_loop_that_is_configured(doors: Doors, loop: str) -> None:
+    loaded = Path(f"/proc/{doors.service.program.pid}/maps").read_text(encoding="utf-8")
+    assert ("/uvloop/" in loaded) == (loop == "uvloop")

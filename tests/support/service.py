@@ -12,6 +12,7 @@ import yaml
 from grpc_health.v1 import health_pb2
 
 from support.engine import with_engine
+from support.loop import with_loop
 from support.ports import free_port
 from support.process import Program, running
 
@@ -88,7 +89,7 @@ def running_service(
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "extauthz.yaml"
-    path.write_text(yaml.safe_dump(with_engine(config)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(with_loop(with_engine(config))), encoding="utf-8")
     where = address or f"127.0.0.1:{free_port()}"
     # The other doors too have ports of their own, so that tests can run beside each other.
     http, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
