@@ -25,7 +25,7 @@ from extauthz.stamp.claims import (
 )
 from extauthz.stamp.keyfile import KeyDirectoryError
 from extauthz.stamp.keyset import KeySet, SigningKey
-from extauthz.stamp.signature import sign
+from extauthz.stamp.signature import signing
 
 MAX_REUSED_STAMPS: Final = 4_000
 """How many stamps are kept for reuse; about 4 MB when full. No stamp and no key of this cache is longer than
@@ -101,14 +101,20 @@ class Signatures:
 
 
 class _Epoch:
-    """What holds while one key signs: the key, until when, and the stamps that may be handed out again."""
+    """What holds while one key signs: the key, until when, and the stamps that may be handed out again.
 
-    __slots__ = ("ends", "fresh", "key", "keys", "older")
+    `times` are the claims of the last second in which one was signed, and which that was.
+    """
+
+    __slots__ = ("ends", "fresh", "head", "key", "keys", "older", "sign", "times")
 
     def __init__(self, keys: KeySet, key: SigningKey, ends: float) -> None:
         self.keys = keys
         self.key = key
         self.ends = ends
+        self.head: Final = key.header_segment + b"."
+        self.sign: Final = signing(key.private_key)
+        self.times = (-1, b"")
         # Two generations, so that a full cache forgets its older half.
         self.fresh: dict[tuple[str, ...], Issued] = {}
         self.older: dict[tuple[str, ...], Issued] = {}
@@ -218,14 +224,14 @@ class Stamper:
         if epoch.keys is not self._source.keys or now >= epoch.ends:
             epoch = self._current(now)
         if not self._reuse:
-            text = self._sign(epoch.key, int(now), gateway, user, peer, method, host, path)
+            text = self._sign(epoch, int(now), gateway, user, peer, method, host, path)
             return Issued(text, not self._by_path, now, now, epoch.keys)
         wanted = (gateway, user, peer, method, host, path)
         kept = epoch.fresh.get(wanted) or epoch.older.get(wanted)
         if kept is not None and kept.since <= now < kept.until:
             return kept
         issued = int(now)
-        text = self._sign(epoch.key, issued, gateway, user, peer, method, host, path)
+        text = self._sign(epoch, issued, gateway, user, peer, method, host, path)
         if len(epoch.fresh) >= self._generation_size:
             epoch.older, epoch.fresh = epoch.fresh, {}
         # From `iat`, not from now: the fraction of a second that `iat` drops counts against the lifetime.
@@ -251,28 +257,27 @@ class Stamper:
         return _Epoch(keys, key, keys.next_change(now))
 
     def _sign(  # noqa: PLR0913, PLR0917 (the claims)
-        self, key: SigningKey, issued: int, gateway: str, user: str, peer: str, method: str, host: str, path: str
+        self, epoch: _Epoch, issued: int, gateway: str, user: str, peer: str, method: str, host: str, path: str
     ) -> str:
         if len(user) + len(method) + len(host) > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)  # before anything is made of it, or remembered
-        claims = b'%b"iat":%d,"exp":%d,"jti":"%b"%b' % (
-            self._before(gateway, user),
-            issued,
-            issued + self._lifetime,
-            encode_bytes(os.urandom(JTI_BYTES)),
-            self._behind(
-                peer,
-                method if self._by_method else None,
-                host if self._by_host else None,
-                path if self._by_path else None,
-            ),
+        second, times = epoch.times
+        if second != issued:
+            times = b'"iat":%d,"exp":%d,"jti":"' % (issued, issued + self._lifetime)
+            epoch.times = (issued, times)
+        behind = self._behind(
+            peer,
+            method if self._by_method else None,
+            host if self._by_host else None,
+            path if self._by_path else None,
         )
-        signed = b"%b.%b" % (key.header_segment, encode_bytes(claims))
+        jti = encode_bytes(os.urandom(JTI_BYTES))
+        signed = epoch.head + encode_bytes(b"".join((self._before(gateway, user), times, jti, behind)))
         if len(signed) + 1 + _SIGNATURE_CHARACTERS > MAX_STAMP_BYTES:
             raise _too_large(method, host, user)
-        signature = sign(key.private_key, signed)
+        signature = epoch.sign(signed)
         self._signatures.add()
-        return (b"%b.%b" % (signed, encode_bytes(signature))).decode("ascii")
+        return b"".join((signed, b".", encode_bytes(signature))).decode("ascii")
 
 
 def _too_large(method: str, host: str, user: str) -> StampTooLargeError:
@@ -288,9 +293,9 @@ def _claims_before(issuer: str, gateway: str, user: str) -> bytes:
 
 
 def _claims_behind(peer: str, method: str | None, host: str | None, path: str | None) -> bytes:
-    """Return a stamp's claims as JSON, behind those that are new in each; None is what it is not bound to."""
+    """Return a stamp's claims as JSON, behind the text that is new in each; None is what it is not bound to."""
     claims = {"prx": peer, "htm": method, "hth": host, "pth": path}
-    return b"," + _to_json({name: value for name, value in claims.items() if value is not None})[1:]
+    return b'",' + _to_json({name: value for name, value in claims.items() if value is not None})[1:]
 
 
 def _to_json(claims: dict[str, str]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from extauthz.gateway import REASONS, Identity, StampRefused, StampVerifier
 from extauthz.stamp.claims import Algorithm, encode_segment
 from extauthz.stamp.keyfile import new_key
-from extauthz.stamp.signature import sign
+from extauthz.stamp.signature import signing
 
 NOW = 1_800_000_000
 GATEWAY = "openclaw"
@@ -65,7 +65,7 @@ class Forge:
     def sign(self, header: bytes, payload: bytes) -> str:
         """Sign any bytes."""
         signed = f"{encode_segment(header)}.{encode_segment(payload)}"
-        return f"{signed}.{encode_segment(sign(self.key.private_key, signed.encode()))}"
+        return f"{signed}.{encode_segment(signing(self.key.private_key)(signed.encode()))}"
 
     def verifier(self, **options: Any) -> StampVerifier:
         """Make a verifier that knows this key, at the time of the stamps."""
