@@ -27,8 +27,25 @@ LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
 LONGEST_USER_CHARACTERS: Final = 256
 
 
-# A decision log's line around what differs when its allow is recalled: time and id, path, microseconds.
-AroundLine = tuple[bytes, bytes, bytes]
+class AroundLine:
+    """A decision log's line around what differs when its allow is recalled: time and id, path, microseconds.
+
+    Attributes:
+        maker: Who made it: another may tell the same decision otherwise.
+        head: What stands between the id and the path.
+        middle: What stands between the path and the microseconds.
+        end: What follows.
+        is_whole: There is such a line; else each is made anew.
+    """
+
+    __slots__ = ("end", "head", "is_whole", "maker", "middle")
+
+    def __init__(self, maker: object, head: str = "", middle: str = "", end: str = "") -> None:
+        self.maker: Final = maker
+        self.head: Final = head
+        self.middle: Final = middle
+        self.end: Final = end
+        self.is_whole: Final = bool(end)
 
 
 class Decided:
@@ -43,7 +60,7 @@ class Decided:
         decision: What was decided.
         kept: It may be recalled.
         answer: The stamp that was issued, None without one, and the written answer around the places of the id.
-        line: Who made the decision log's line, and what it made: another maker may tell it otherwise.
+        line: The decision log's line; None before it was written.
     """
 
     __slots__ = ("answer", "decision", "door", "kept", "line", "policy", "request", "version")
@@ -57,9 +74,9 @@ class Decided:
         self.request: Final = request
         self.decision: Final = decision
         self.kept: Final = kept
-        # Each assigned as one, so that no other thread sees the stamp of one and the answer of the other.
+        # Assigned as one, so that no other thread sees the stamp of one and the answer of the other.
         self.answer: tuple[Issued | None, tuple[bytes, ...]] | None = None
-        self.line: tuple[object, AroundLine | None] = (None, None)
+        self.line: AroundLine | None = None
 
 
 class Recall:

@@ -7,10 +7,8 @@ decisions go on.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -125,7 +123,7 @@ class DecisionLog:
         self._used = opened
         self._maker = LineMaker(opened.settings.redact)
         self._hints = _Hints(opened.settings.redact, clock)
-        self._waiting: Final[deque[bytes]] = deque()
+        self._waiting: Final[list[bytes]] = []
         self._waiting_bytes = 0
         self._flows = True
         self._retry_at = 0.0
@@ -158,7 +156,7 @@ class DecisionLog:
         if passed_over is not None and passed_over.output is not None and id(passed_over.output) not in used:
             passed_over.output.close()
 
-    def take(self, records: Sequence[Record]) -> None:
+    def take(self, records: list[Record]) -> None:
         """Write these decisions, and what waits; called again and again, with none too."""
         self._turn()
         if self._used.output is None:
@@ -278,7 +276,7 @@ class DecisionLog:
             if count and size > most:
                 break
             count += 1
-        return b"".join(islice(self._waiting, count))
+        return b"".join(self._waiting[:count])
 
     def _wrote(self, size: int) -> None:
         """Forget what was written; of a line that was written in part, the rest comes first."""
@@ -287,14 +285,16 @@ class DecisionLog:
             self.written += len(self._waiting)
             self._waiting.clear()
             return
-        while size:
-            first = self._waiting[0]
-            if size < len(first):
-                self._waiting[0] = first[size:]
-                return
-            self._waiting.popleft()
-            self.written += 1
-            size -= len(first)
+        count = 0
+        for line in self._waiting:
+            if size < len(line):
+                if size:
+                    self._waiting[count] = line[size:]
+                break
+            size -= len(line)
+            count += 1
+        del self._waiting[:count]
+        self.written += count
 
     def _say(self, event: str, raised: BaseException | None = None, **about: str) -> None:
         """Say what went wrong, in the service's own log; the same not again for a while."""

@@ -2,19 +2,19 @@
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import groupby
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extauthz.core.decision import Allow, Decision, Deny, Shadowed
-from extauthz.core.policy import Policy
 from extauthz.core.text import fold, trim
 from extauthz.telemetry.frequent import FrequentTexts
 from extauthz.telemetry.history import History
 from extauthz.telemetry.lines import DecisionLine, LineMaker
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.tally import Counted, Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from extauthz.core.policy import Policy
 
 # Decisions that are kept, and the memory that their requests may hold (Record.size): a usual one holds 5 KB at most.
 MOST_KEPT: Final = 500
@@ -64,36 +64,19 @@ class Given(NamedTuple):
     missed: bool
 
 
-class _Kept:
-    """One decision, as it came until somebody wants to see it."""
+class _Told:
+    """One decision of which the line is made: the request and its policy are let go of."""
 
-    __slots__ = ("_line", "_outcome", "_record", "number", "size")
+    __slots__ = ("line", "outcome", "size")
 
-    def __init__(self, number: int, record: Record) -> None:
-        self.number = number
-        self.size = record.size
-        self._record: Record | None = record
-        self._outcome: Outcome | None = None
-        self._line: DecisionLine | None = None
+    def __init__(self, record: Record, line: DecisionLine) -> None:
+        self.size: Final = record.size
+        self.outcome: Final = outcome_of(record.decided.decision)
+        self.line: Final = line
 
-    @property
-    def outcome(self) -> Outcome:
-        """What the decision is counted as."""
-        record = self._record  # first: it is let go of when the outcome is there
-        if record is not None:
-            return outcome_of(record.decided.decision)
-        if self._outcome is None:
-            raise AssertionError("a decision has its record or its outcome")
-        return self._outcome
 
-    def line(self, maker: LineMaker) -> DecisionLine:
-        """Return the decision log's line, made once: after that the request and its policy are let go of."""
-        if self._record is not None:
-            self._outcome = outcome_of(self._record.decided.decision)
-            self._line, self._record = maker.line(self._record), None
-        if self._line is None:
-            raise AssertionError("a decision has its record or its line")
-        return self._line
+# One decision, as it came until somebody wants to see it.
+_Kept = Record | _Told
 
 
 class Recent:
@@ -127,7 +110,7 @@ class Recent:
         self._redact: Final = redact
         self._clock: Final = clock
         self._most: Final = most
-        self._kept: Final[deque[_Kept]] = deque()
+        self._kept: Final[list[_Kept]] = []  # the last of them has the number `_number`
         self._bytes = 0
         self._number = 0
         self._policy: Policy | None = None
@@ -136,28 +119,43 @@ class Recent:
         self._maker: LineMaker | None = None
         self._made_with: set[str] = set()
 
-    def take(self, records: Sequence[Record]) -> None:
+    def take(self, records: list[Record]) -> None:
         """Remember these, and forget the oldest for them."""
-        hidden = {fold(trim(name)) for name in self._redact()} if records else set()
-        for policy, alike in groupby(records, _policy_of):
-            if policy is not self._policy:
-                self._let_go_of_policies()
-                self._policy = policy
-            with self._lock:
-                for record in alike:
-                    self._keep(record)
-        for record in records:
-            if not isinstance(record.decided.decision, Allow):
-                self._count_denied(record, hidden)
+        if records:
+            self._keep_all(records)
+            self._count_denied(records)
         self.history.sample(self._clock())
 
-    def _keep(self, record: Record) -> None:
-        self._number += 1
-        kept = _Kept(self._number, record)
-        self._kept.append(kept)
-        self._bytes += kept.size
-        while len(self._kept) > self._most or (self._bytes > MOST_KEPT_BYTES and len(self._kept) > 1):
-            self._bytes -= self._kept.popleft().size
+    def _keep_all(self, records: list[Record]) -> None:
+        begin = 0
+        for position, record in enumerate(records):
+            policy = record.decided.policy
+            if policy is not self._policy:
+                self._keep(records[begin:position])
+                begin = position
+                self._let_go_of_policies()
+                self._policy = policy
+        self._keep(records[begin:])
+
+    def _keep(self, alike: list[Record]) -> None:
+        """Keep decisions of one policy."""
+        size = 0
+        for record in alike:
+            size += record.size
+        with self._lock:
+            kept = self._kept
+            kept += alike
+            self._number += len(alike)
+            self._bytes += size
+            gone = max(0, len(kept) - self._most)
+            forgotten = 0
+            for one in kept[:gone]:
+                forgotten += one.size
+            while self._bytes - forgotten > MOST_KEPT_BYTES and gone < len(kept) - 1:
+                forgotten += kept[gone].size
+                gone += 1
+            self._bytes -= forgotten
+            del kept[:gone]
 
     def close(self) -> None:
         """Nothing is left to be written."""
@@ -172,38 +170,63 @@ class Recent:
         """
         with self._lock:
             last = self._number
-            gone = self._kept[0].number - 1 if self._kept else last
-            newer = [kept for kept in self._kept if kept.number > number and wanted.wants(kept.outcome)]
+            first = last - len(self._kept) + 1
+            newer = [
+                found
+                for found in enumerate(self._kept, first)
+                if found[0] > number and wanted.wants(_outcome_of(found[1]))
+            ]
         shown = newer[::-1][:most]
-        lines = zip((kept.number for kept in shown), self._lines(shown), strict=True)
-        return Given(last, list(lines), len(newer) > most or (0 < number < gone))
+        return Given(last, self._lines(shown), len(newer) > most or (0 < number < first - 1))
 
     def _let_go_of_policies(self) -> None:
         # A policy may be large, and a decision kept for long would keep it: after a reload only the lines are kept.
-        self._lines(self._kept)
+        with self._lock:
+            kept = list(enumerate(self._kept, self._number - len(self._kept) + 1))
+        self._lines(kept)
         with self._making:
             self._maker = None  # it remembers the policy whose lines it made last
 
-    def _lines(self, kept: Iterable[_Kept]) -> list[DecisionLine]:
+    def _lines(self, wanted: Sequence[tuple[int, _Kept]]) -> list[tuple[int, DecisionLine]]:
+        """Return the lines of decisions, by number; each is made once, and kept in the place of its record."""
         with self._making:
             redact, maker = set(self._redact()), self._maker
             if maker is None or redact != self._made_with:
                 maker, self._made_with = LineMaker(redact), redact
                 self._maker = maker
-            return [one.line(maker) for one in kept]
+            lines = []
+            for number, one in wanted:
+                with self._lock:
+                    at = self._at(number)
+                    found = self._kept[at] if at >= 0 else one
+                told = found if isinstance(found, _Told) else _Told(found, maker.line(found))
+                with self._lock:
+                    at = self._at(number)
+                    if at >= 0:
+                        self._kept[at] = told
+                lines.append((number, told.line))
+        return lines
 
-    def _count_denied(self, record: Record, hidden: Collection[str]) -> None:
-        denial = _denial(record.decided.decision)
-        if denial is None:
-            return
-        peer = str(denial.peer) if denial.peer is not None else record.request.source or str(record.request.caller)
-        self.denied_peers.add(peer)
-        if denial.user and denial.gateway is not None and denial.gateway.user_header not in hidden:
-            self.denied_users.add(denial.user)
+    def _at(self, number: int) -> int:
+        """Return where a decision stands among those that are kept; below 0 if it is gone."""
+        return number - self._number + len(self._kept) - 1
+
+    def _count_denied(self, records: list[Record]) -> None:
+        hidden: set[str] | None = None
+        for record in records:
+            denial = _denial(record.decided.decision)
+            if denial is None:
+                continue
+            if hidden is None:
+                hidden = {fold(trim(name)) for name in self._redact()}
+            peer = str(denial.peer) if denial.peer is not None else record.request.source or str(record.request.caller)
+            self.denied_peers.add(peer)
+            if denial.user and denial.gateway is not None and denial.gateway.user_header not in hidden:
+                self.denied_users.add(denial.user)
 
 
-def _policy_of(record: Record) -> Policy:
-    return record.decided.policy
+def _outcome_of(kept: _Kept) -> Outcome:
+    return kept.outcome if isinstance(kept, _Told) else outcome_of(kept.decided.decision)
 
 
 def _denial(decision: Decision) -> Deny | None:

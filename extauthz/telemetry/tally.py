@@ -4,13 +4,14 @@ Labels are bounded by the configuration: gateways, doors, reasons. What a client
 """
 
 import threading
-from bisect import bisect_right
-from collections import deque
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from extauthz.core import reasons
-from extauthz.core.decision import Allow, Decision, Deny
+from extauthz.core.decision import Allow, Decision, Deny, Shadowed
+from extauthz.core.policy import Gateway
+from extauthz.telemetry.record import Record
 
 Result = Literal["allow", "deny", "shadow"]
 
@@ -22,6 +23,8 @@ BUCKETS_NS: Final = tuple(
         *(1e-3, 2e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 1.0),
     )
 )
+# No time is longer: 146 years.
+_ENDLESS_NS: Final = (1 << 62) - 1
 
 
 class Outcome(NamedTuple):
@@ -39,24 +42,30 @@ class Outcome(NamedTuple):
 
 
 class Histogram:
-    """How long something took, by bucket. Guarded by whoever holds it."""
+    """How long something took, by bucket. Guarded by whoever holds it.
 
-    __slots__ = ("counts", "sum_ns")
+    Attributes:
+        counts: How many took no longer than each of BUCKETS_NS, and longer than the one before; the last, than all.
+        sum_ns: How long all took together, in nanoseconds.
+    """
+
+    __slots__ = ("_above", "_bucket", "_up_to", "counts", "sum_ns")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS_NS) + 1)
         self.sum_ns = 0
+        # The bucket of the time before: most are like it.
+        self._bucket = 0
+        self._above, self._up_to = -1, BUCKETS_NS[0]
 
-    def add(self, taken: list[int]) -> None:
-        """Count these times, in nanoseconds; the list is sorted by it."""
-        taken.sort()
-        self.sum_ns += sum(taken)
-        below = 0
-        for bucket, bound in enumerate(BUCKETS_NS):
-            up_to = bisect_right(taken, bound, below)
-            self.counts[bucket] += up_to - below
-            below = up_to
-        self.counts[-1] += len(taken) - below
+    def add(self, taken_ns: int) -> None:
+        """Count a time, in nanoseconds."""
+        self.sum_ns += taken_ns
+        if not self._above < taken_ns <= self._up_to:
+            self._bucket = bucket = bisect_left(BUCKETS_NS, taken_ns)
+            self._above = BUCKETS_NS[bucket - 1] if bucket else -1
+            self._up_to = BUCKETS_NS[bucket] if bucket < len(BUCKETS_NS) else _ENDLESS_NS
+        self.counts[self._bucket] += 1
 
     def copy(self) -> "Histogram":
         """Return a copy that does not change any more."""
@@ -85,26 +94,36 @@ class Counted:
 
 
 # Decisions that may wait to be added up; whoever makes one more adds them up first.
-MOST_UNCOUNTED: Final = 4096
+MOST_UNCOUNTED: Final = 512
 
-# A decision, the door it came through, and its two times in nanoseconds.
-_Uncounted = tuple[Decision, str, int, int]
+
+class _Times:
+    """How long the decisions at a door took: deciding, and from bytes to bytes."""
+
+    __slots__ = ("decision", "door")
+
+    def __init__(self) -> None:
+        self.decision: Final = Histogram()
+        self.door: Final = Histogram()
 
 
 class Tally:
     """Counts decisions. Exact, from any thread: what was counted before a reading began is in it.
 
-    A door only notes what is to be counted. It is added up by whoever wants to know, and before too much waits.
+    An allow that is recalled is only noted. It is added up by whoever wants to know, and before too much waits. All
+    else is added up at once, for its request may be large, and would be held until then.
     """
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._uncounted: Final[deque[_Uncounted]] = deque()
+        # Added to without the lock: a list grows at its end, and loses what is at its beginning, in one step each.
+        self._noted: Final[list[Record]] = []
         self._total = 0
-        self._decisions: Final[dict[Outcome, int]] = {}
+        self._allows: Final[dict[str, int]] = {}  # by gateway
+        self._denials: Final[dict[Outcome, int]] = {}
         self._refused: Final[dict[str, int]] = {}
         self._limited: Final[dict[str, int]] = {}
-        self._times: Final[dict[str, tuple[Histogram, Histogram]]] = {}
+        self._times: Final[dict[str, _Times]] = {}
 
     @property
     def total(self) -> int:
@@ -113,10 +132,14 @@ class Tally:
             self._add_up()
             return self._total
 
-    def count(self, decision: Decision, door: str, decision_ns: int, door_ns: int) -> None:
-        """Count one decision; times in nanoseconds."""
-        self._uncounted.append((decision, door, decision_ns, door_ns))
-        if len(self._uncounted) >= MOST_UNCOUNTED:
+    def count(self, record: Record) -> None:
+        """Count one decision."""
+        if not record.decided.kept:
+            with self._lock:
+                self._add([record])
+            return
+        self._noted.append(record)
+        if len(self._noted) >= MOST_UNCOUNTED:
             self.add_up()
 
     def add_up(self) -> None:
@@ -128,45 +151,61 @@ class Tally:
         """Return all counts, of one moment."""
         with self._lock:
             self._add_up()
+            allows = {Outcome(gateway, "allow", ""): count for gateway, count in self._allows.items()}
             return Counted(
-                decisions=dict(self._decisions),
+                decisions=allows | self._denials,
                 callers_refused=dict(self._refused),
                 limited=dict(self._limited),
-                decision={door: times[0].copy() for door, times in self._times.items()},
-                door={door: times[1].copy() for door, times in self._times.items()},
+                decision={door: times.decision.copy() for door, times in self._times.items()},
+                door={door: times.door.copy() for door, times in self._times.items()},
             )
 
     def _add_up(self) -> None:
         # What comes meanwhile is left for the next: a door that never rests holds nobody here.
-        noted = [self._uncounted.popleft() for _ in range(len(self._uncounted))]
-        self._total += len(noted)
-        by_door: dict[str, tuple[list[int], list[int]]] = {}
-        allows: dict[str, int] = {}
-        for decision, door, decision_ns, door_ns in noted:
-            if isinstance(decision, Allow):
-                gateway = decision.gateway.id
-                allows[gateway] = allows.get(gateway, 0) + 1
-            else:
-                self._add_denial(decision, door)
-            times = by_door.get(door)
-            if times is None:
-                times = by_door[door] = ([], [])
-            times[0].append(decision_ns)
-            times[1].append(door_ns)
-        for gateway, count in allows.items():
-            outcome = Outcome(gateway, "allow", "")
-            self._decisions[outcome] = self._decisions.get(outcome, 0) + count
-        for door, both in by_door.items():
-            for histogram, taken in zip(self._times.setdefault(door, (Histogram(), Histogram())), both, strict=True):
-                histogram.add(taken)
+        noted = self._noted[:]
+        del self._noted[: len(noted)]
+        self._add(noted)
 
-    def _add_denial(self, decision: Decision, door: str) -> None:
-        outcome = outcome_of(decision)
-        self._decisions[outcome] = self._decisions.get(outcome, 0) + 1
+    def _add(self, records: list[Record]) -> None:
+        self._total += len(records)
+        # Many in a row come through one door to one gateway, whose allows are counted together.
+        door, times = "", _Times()
+        gateway: Gateway | None = None
+        allows = 0
+        for record in records:
+            decided = record.decided
+            if decided.door != door:
+                door = decided.door
+                times = self._times_at(door)
+            times.decision.add(record.decision_ns)
+            times.door.add(record.door_ns)
+            decision = decided.decision
+            if not isinstance(decision, Allow):
+                self._add_denial(decision, door)
+                continue
+            if decision.gateway is not gateway:
+                self._add_allows(gateway, allows)
+                gateway, allows = decision.gateway, 0
+            allows += 1
+        self._add_allows(gateway, allows)
+
+    def _add_allows(self, gateway: Gateway | None, count: int) -> None:
+        if gateway is not None:
+            self._allows[gateway.id] = self._allows.get(gateway.id, 0) + count
+
+    def _add_denial(self, denied: Deny | Shadowed, door: str) -> None:
+        outcome = outcome_of(denied)
+        self._denials[outcome] = self._denials.get(outcome, 0) + 1
         if outcome.reason == reasons.CALLER_NOT_ALLOWED.code:
             self._refused[door] = self._refused.get(door, 0) + 1
-        if is_limited(decision):
+        if is_limited(denied):
             self._limited[outcome.gateway] = self._limited.get(outcome.gateway, 0) + 1
+
+    def _times_at(self, door: str) -> _Times:
+        times = self._times.get(door)
+        if times is None:
+            times = self._times[door] = _Times()
+        return times
 
 
 def outcome_of(decision: Decision) -> Outcome:

@@ -17,7 +17,7 @@ from cases.messages import check_request
 from extauthz.core.address import parse_address
 from extauthz.core.explain import explain
 from extauthz.core.request import Caller, Headers, Request
-from extauthz.telemetry import lines
+from extauthz.telemetry import gateway_lines, lines
 from extauthz.telemetry.lines import DecisionLine, LineMaker, encode, line
 from extauthz.telemetry.paths import LONGEST_PATH_CHARACTERS, shown_path
 from extauthz.wire.forward_auth import HttpMessage
@@ -211,7 +211,7 @@ def test_weighed_value_that_is_required_too_is_told() -> None:
     assert told["headers"] == {**dict(PAIRS), "x-forwarded-proto": True}
 
 
-@pytest.mark.parametrize("value", [b"nick\xff", b"\xe2\x28", b"n" * (lines.LONGEST_VALUE_BYTES + 1)])
+@pytest.mark.parametrize("value", [b"nick\xff", b"\xe2\x28", b"n" * (gateway_lines.LONGEST_VALUE_BYTES + 1)])
 def test_value_that_is_no_text_or_too_long_is_there_and_not_told(value: bytes) -> None:
     headers = Headers.joined([("x-forwarded-user", value)], exact=True, size=len(value))
     assert _told(request_of()._replace(headers=headers))["headers"]["x-forwarded-user"] is True
@@ -266,9 +266,9 @@ def test_client_is_found_as_the_rules_find_it(chain: str | None, real: str | Non
 def test_names_that_crowd_out_others_do_not_crowd_out_what_is_weighed() -> None:
     pairs = [*((f"x-{n}", "") for n in range(500)), *PAIRS]
     told = _told(request_of(pairs))
-    assert len(told["headers"]) == lines.MOST_NAMES
+    assert len(told["headers"]) == gateway_lines.MOST_NAMES
     assert told["headers"]["x-forwarded-user"] == "nick@example.com"
-    assert told["more"] == 503 - lines.MOST_NAMES
+    assert told["more"] == 503 - gateway_lines.MOST_NAMES
     long = _told(request_of([("x" * 5000, ""), *PAIRS]))
     assert (len(long["headers"]), long["more"]) == (0, 4)
 
