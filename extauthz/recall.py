@@ -40,7 +40,7 @@ class AroundLine:
 
     __slots__ = ("end", "head", "is_whole", "maker", "middle")
 
-    def __init__(self, maker: object, head: str = "", middle: str = "", end: str = "") -> None:
+    def __init__(self, maker: object, head: bytes = b"", middle: bytes = b"", end: bytes = b"") -> None:
         self.maker: Final = maker
         self.head: Final = head
         self.middle: Final = middle

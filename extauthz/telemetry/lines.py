@@ -100,10 +100,10 @@ class LineMaker:
         self._memory = Memory()
         self._gateways: dict[str, GatewayLines] = {}
         # The paths of allows, as they are told.
-        self._paths: Final[dict[str, str]] = {}
+        self._paths: Final[dict[str, bytes]] = {}
         # The second that was told last, and how a line of it begins.
         self._second = -1
-        self._begin = ""
+        self._begin = b""
 
     def line(self, record: Record) -> DecisionLine:
         """Return what is told of one decision."""
@@ -159,18 +159,25 @@ class LineMaker:
             return encode(self.line(record))
         second = record.time_ns // _SECOND_NS
         if second != self._second:
-            self._second, self._begin = second, f'{{"time":"{_second(second)}.'
+            self._second, self._begin = second, f'{{"time":"{_second(second)}.'.encode()
         # To the microsecond, six digits, from a table: to format a number costs more than all the rest.
         since = record.time_ns // 1000 % 1_000_000
         taken = record.door_ns // 1000
-        microseconds = _NUMBERS[taken] if 0 <= taken < 1000 else str(taken)
-        text = (
-            f'{self._begin}{_DIGITS[since // 1000]}{_DIGITS[since % 1000]}Z","id":"'
-            f"{record.id}{around.head}{path}{around.middle}{microseconds}{around.end}"
-        )
-        return text.encode()
+        parts = [
+            self._begin,
+            _DIGITS[since // 1000],
+            _DIGITS[since % 1000],
+            b'Z","id":"',
+            record.id.encode(),
+            around.head,
+            path,
+            around.middle,
+            _NUMBERS[taken] if 0 <= taken < 1000 else b"%d" % taken,
+            around.end,
+        ]
+        return b"".join(parts)
 
-    def _path(self, path: str) -> str | None:
+    def _path(self, path: str) -> bytes | None:
         """Return the part of a path that is told, as JSON; None if that is not harmless."""
         if len(path) > LONGEST_REMEMBERED_PATH_CHARACTERS:
             return _quoted_path(path)
@@ -223,8 +230,9 @@ class LineMaker:
             f',"headers":{{{told}}}{"" if headers.exact else _NOT_EXACT}'
             f"{f',{_MORE}{names.more}' if names.more else ''}{proof}}}"
         )
-        whole = is_harmless(f"{head}{middle}{end}")
-        return AroundLine(self, head, middle, f"{end}\n") if whole else AroundLine(self)
+        if not is_harmless(f"{head}{middle}{end}"):
+            return AroundLine(self)
+        return AroundLine(self, head.encode(), middle.encode(), f"{end}\n".encode())
 
     def _gateway(self, policy: Policy, gateway: Gateway | None) -> GatewayLines:
         if policy is not self._policy:
@@ -284,13 +292,13 @@ _DOORS: Final = frozenset({"grpc", *DIALECTS})
 
 
 # Numbers of three digits, and as they are written.
-_DIGITS: Final = tuple(f"{number:03d}" for number in range(1000))
-_NUMBERS: Final = tuple(str(number) for number in range(100)) + _DIGITS[100:]
+_DIGITS: Final = tuple(b"%03d" % number for number in range(1000))
+_NUMBERS: Final = tuple(b"%d" % number for number in range(100)) + _DIGITS[100:]
 
 
-def _quoted_path(path: str) -> str | None:
+def _quoted_path(path: str) -> bytes | None:
     quoted = quote(shown_path(path))
-    return quoted if is_harmless(quoted) else None
+    return quoted.encode() if is_harmless(quoted) else None
 
 
 def _time(time_ns: int) -> str:

@@ -110,6 +110,7 @@ class RotatedFile:
         self.portion: Final = min(FILE_BYTES, rotate_bytes or FILE_BYTES)
         # Through symbolic links: it is the file that is moved away, not a link to it.
         self._path: Final = path.resolve()
+        self._name: Final = str(self._path)
         self._rotate_bytes: Final = rotate_bytes
         self._keep: Final = keep
         self._not_before = 0.0
@@ -154,11 +155,11 @@ class RotatedFile:
 
     def _is_there(self, descriptor: int) -> bool:
         try:
-            found = self._path.stat()
+            found = os.stat(self._name)  # noqa: PTH116 - it is asked for each time, and Path's way takes ten times as long
         except FileNotFoundError:
             return False
         own = os.fstat(descriptor)
-        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+        return found.st_ino == own.st_ino and found.st_dev == own.st_dev
 
     def _rotate(self) -> bool:
         """Move the files on by one; the lock on the present one keeps other processes from doing the same."""
@@ -213,7 +214,7 @@ def open_to_append(path: Path, flags: int = 0) -> int:
 
 
 def _append(descriptor: int, data: bytes, size: int) -> None:
-    rest = memoryview(data)
+    rest = data
     try:
         while rest:
             rest = rest[os.write(descriptor, rest) :]

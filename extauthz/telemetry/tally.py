@@ -4,7 +4,6 @@ Labels are bounded by the configuration: gateways, doors, reasons. What a client
 """
 
 import threading
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -42,36 +41,63 @@ class Outcome(NamedTuple):
 
 
 class Histogram:
-    """How long something took, by bucket. Guarded by whoever holds it.
+    """How long something took, by bucket.
 
     Attributes:
         counts: How many took no longer than each of BUCKETS_NS, and longer than the one before; the last, than all.
         sum_ns: How long all took together, in nanoseconds.
     """
 
-    __slots__ = ("_above", "_bucket", "_up_to", "counts", "sum_ns")
+    __slots__ = ("counts", "sum_ns")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS_NS) + 1)
         self.sum_ns = 0
-        # The bucket of the time before: most are like it.
+
+
+class _Taken:
+    """Counts times into a histogram. Guarded by whoever holds it.
+
+    Most are of the bucket of the one before: these are put into it together.
+    """
+
+    __slots__ = ("_above", "_alike", "_bucket", "_counts", "_sum_ns", "_up_to")
+
+    def __init__(self) -> None:
+        self._counts: Final = [0] * (len(BUCKETS_NS) + 1)
+        self._sum_ns = 0
+        self._alike = 0  # of the present bucket, not yet in its count
         self._bucket = 0
         self._above, self._up_to = -1, BUCKETS_NS[0]
 
     def add(self, taken_ns: int) -> None:
         """Count a time, in nanoseconds."""
-        self.sum_ns += taken_ns
+        self._sum_ns += taken_ns
         if not self._above < taken_ns <= self._up_to:
-            self._bucket = bucket = bisect_left(BUCKETS_NS, taken_ns)
-            self._above = BUCKETS_NS[bucket - 1] if bucket else -1
-            self._up_to = BUCKETS_NS[bucket] if bucket < len(BUCKETS_NS) else _ENDLESS_NS
-        self.counts[self._bucket] += 1
+            self._go_to_bucket(taken_ns)
+        self._alike += 1
 
-    def copy(self) -> "Histogram":
-        """Return a copy that does not change any more."""
-        copied = Histogram()
-        copied.counts, copied.sum_ns = self.counts[:], self.sum_ns
-        return copied
+    def histogram(self) -> Histogram:
+        """Return what was counted."""
+        self._put()
+        made = Histogram()
+        made.counts, made.sum_ns = self._counts[:], self._sum_ns
+        return made
+
+    def _put(self) -> None:
+        self._counts[self._bucket] += self._alike
+        self._alike = 0
+
+    def _go_to_bucket(self, taken_ns: int) -> None:
+        self._put()
+        bucket = self._bucket
+        while bucket and taken_ns <= BUCKETS_NS[bucket - 1]:
+            bucket -= 1
+        while bucket < len(BUCKETS_NS) and taken_ns > BUCKETS_NS[bucket]:
+            bucket += 1
+        self._bucket = bucket
+        self._above = BUCKETS_NS[bucket - 1] if bucket else -1
+        self._up_to = BUCKETS_NS[bucket] if bucket < len(BUCKETS_NS) else _ENDLESS_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +129,8 @@ class _Times:
     __slots__ = ("decision", "door")
 
     def __init__(self) -> None:
-        self.decision: Final = Histogram()
-        self.door: Final = Histogram()
+        self.decision: Final = _Taken()
+        self.door: Final = _Taken()
 
 
 class Tally:
@@ -156,8 +182,8 @@ class Tally:
                 decisions=allows | self._denials,
                 callers_refused=dict(self._refused),
                 limited=dict(self._limited),
-                decision={door: times.decision.copy() for door, times in self._times.items()},
-                door={door: times.door.copy() for door, times in self._times.items()},
+                decision={door: times.decision.histogram() for door, times in self._times.items()},
+                door={door: times.door.histogram() for door, times in self._times.items()},
             )
 
     def _add_up(self) -> None:

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
-from extauthz.telemetry import telemetry
+from extauthz.telemetry import tally, telemetry
 from extauthz.telemetry.record import Record
 from extauthz.telemetry.telemetry import Sink, Telemetry
 from extauthz.wire.pb import check_pb2 as pb
@@ -66,6 +66,52 @@ def test_everyone_sees_each_decision_once_in_order_and_in_small_portions(record:
     assert first.ids == second.ids == ids
     assert max(first.batches) <= telemetry.LARGEST_BATCH
     assert (first.closed, second.closed, looking.dropped) == (1, 1, 0)
+
+
+@pytest.fixture
+def quick_turns() -> Iterator[None]:
+    """Let threads interrupt each other wherever they may."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("quick_turns")
+def test_many_threads_lose_no_count_and_no_decision_while_others_read() -> None:
+    asking = Asking({"g": gateway()})
+    allowed, recalled, denied = asking.check(PAIRS), asking.check(PAIRS), asking.check([])
+    assert [record.decided.kept for record in (allowed, recalled, denied)] == [False, True, False]
+    mixed = [denied, allowed, *[recalled] * 30]
+    kept, threads, each = Keeping(), range(8), tally.MOST_UNCOUNTED + 100
+    looking = _started(kept)
+    done = threading.Event()
+    totals: list[int] = []
+
+    def tell(thread: int) -> None:
+        for number in range(each):
+            one = mixed[number % len(mixed)]
+            looking.decided(f"{thread} {number}", one.path, 1, 2, None, one.decided)
+
+    def read() -> None:
+        while not done.is_set():
+            totals.append(looking.tally.total)
+
+    reading = threading.Thread(target=read)
+    telling = [threading.Thread(target=tell, args=(thread,)) for thread in threads]
+    for thread in (reading, *telling):
+        thread.start()
+    for thread in telling:
+        thread.join()
+    done.set()
+    reading.join()
+    assert looking.tally.total == len(threads) * each
+    assert totals == sorted(totals)
+    looking.close()
+    assert looking.dropped == 0
+    assert len(kept.ids) == len(threads) * each
+    for number in threads:  # of each all, in its order
+        assert [one for one in kept.ids if one.startswith(f"{number} ")] == [f"{number} {n}" for n in range(each)]
 
 
 def test_one_who_fails_takes_nothing_from_the_others_and_is_said_once(record: Record) -> None:
@@ -151,7 +197,7 @@ _FLOOD = """
 import sys, threading
 from cases.build import LOOPBACK, gateway
 from extauthz.authorizer import Authorizer
-from extauthz.telemetry import telemetry
+from extauthz.telemetry import tally, telemetry
 from telemetry.looking import Asking
 from telemetry.test_telemetry import ODD, Keeping
 
