@@ -160,22 +160,20 @@ class LineMaker:
         second = record.time_ns // _SECOND_NS
         if second != self._second:
             self._second, self._begin = second, f'{{"time":"{_second(second)}.'.encode()
-        # To the microsecond, six digits, from a table: to format a number costs more than all the rest.
+        # Digits from a table, and nothing but %b: compiled, that copies the parts into the line and calls nothing else.
         since = record.time_ns // 1000 % 1_000_000
         taken = record.door_ns // 1000
-        parts = [
+        return b'%b%b%bZ","id":"%b%b%b%b%b%b' % (
             self._begin,
             _DIGITS[since // 1000],
             _DIGITS[since % 1000],
-            b'Z","id":"',
             record.id.encode(),
             around.head,
             path,
             around.middle,
             _NUMBERS[taken] if 0 <= taken < 1000 else b"%d" % taken,
             around.end,
-        ]
-        return b"".join(parts)
+        )
 
     def _path(self, path: str) -> bytes | None:
         """Return the part of a path that is told, as JSON; None if that is not harmless."""

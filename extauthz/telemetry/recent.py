@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from extauthz.core.decision import Allow, Decision, Deny, Shadowed
+from extauthz.core.decision import Allow, Shadowed
 from extauthz.core.text import fold, trim
 from extauthz.telemetry.frequent import FrequentTexts
 from extauthz.telemetry.history import History
@@ -212,13 +212,13 @@ class Recent:
         return number - self._number + len(self._kept) - 1
 
     def _count_denied(self, records: list[Record]) -> None:
-        hidden: set[str] | None = None
-        for record in records:
-            denial = _denial(record.decided.decision)
-            if denial is None:
-                continue
-            if hidden is None:
-                hidden = {fold(trim(name)) for name in self._redact()}
+        denied = [record for record in records if not isinstance(record.decided.decision, Allow)]
+        if not denied:
+            return
+        hidden = {fold(trim(name)) for name in self._redact()}
+        for record in denied:
+            decision = record.decided.decision
+            denial = decision.denial if isinstance(decision, Shadowed) else decision
             peer = str(denial.peer) if denial.peer is not None else record.request.source or str(record.request.caller)
             self.denied_peers.add(peer)
             if denial.user and denial.gateway is not None and denial.gateway.user_header not in hidden:
@@ -227,9 +227,3 @@ class Recent:
 
 def _outcome_of(kept: _Kept) -> Outcome:
     return kept.outcome if isinstance(kept, _Told) else outcome_of(kept.decided.decision)
-
-
-def _denial(decision: Decision) -> Deny | None:
-    if isinstance(decision, Allow):
-        return None
-    return decision.denial if isinstance(decision, Shadowed) else decision
