@@ -155,7 +155,7 @@ class RotatedFile:
 
     def _is_there(self, descriptor: int) -> bool:
         try:
-            found = os.stat(self._name)  # noqa: PTH116 - it is asked for each time, and Path's way takes ten times as long
+            found = os.stat(self._name)  # noqa: PTH116 - for each batch: no object of Path in between
         except FileNotFoundError:
             return False
         own = os.fstat(descriptor)
