@@ -24,6 +24,7 @@ PAUSE_SECONDS: Final = 0.05
 # Decisions handed on together, and how long the writer then rests before the next ones. One thread of Python runs at
 # a time: without the rest, a request would wait for a whole turn of the writer (process.SWITCH_SECONDS) to be decided.
 # A door that never rests lets the writer have its turn as seldom: where many wait, more are taken at once.
+# More than these would hardly be cheaper, and all lines of a batch are in memory, twice.
 BATCH: Final = 64
 LARGEST_BATCH: Final = 128
 _SHARE_OF_WAITING: Final = 8
