@@ -18,7 +18,7 @@ from extauthz.core.text import fold
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
-from extauthz.wire.unread import KEY, RAW_VALUE, Unread, take_apart
+from extauthz.wire.unread import KEY, RAW_VALUE, Unread, read_headers, read_known_headers, take_apart
 
 # Raw headers are told apart by their bytes; in plain Python the parser is the quicker way to these.
 TAKES_APART: Final = build() == "compiled"
@@ -59,29 +59,36 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
         return None
     unread = take_apart(message) if TAKES_APART else None
     if unread is not None:
-        return of_unread(unread, caller, policy, shapes)
+        return of_unread(message, unread, caller, policy, shapes)
     return of_parsed(message, caller, policy, shapes, raw=not TAKES_APART)
 
 
-def of_unread(unread: Unread, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
+def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
     """Return the question of a message that was taken apart, as of one that is parsed."""
     try:
         source, principal = _peer(unread.source)
         _peer(unread.destination)
-        named = _named(unread.extensions)
+        named = _named([*unread.earlier, unread.extension]) if unread.earlier else _named_in(unread.extension)
         method, host, path = unread.method.decode(), unread.host.decode(), unread.path.decode()
     except (DecodeError, UnicodeDecodeError):
         return None  # `decode` says so
     gateway = policy.select(named, host)
     if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS:
         return None
-    shape = shapes.of(gateway, unread.keys, _names_of) if unread.keys else None
+    values: list[bytes] = []
+    before = shapes.before(gateway)
+    shape = read_known_headers(message, unread, before, values) if before is not None else None
     if shape is None:
-        return None
-    pick = shape.pick
-    if pick is None:
-        pick = shape.pick = _pick(shape.at)
-    return Asked((shape, caller, source, principal, host, method, pick(unread.values)), shape, path)
+        headers = read_headers(message, unread)
+        if headers is None:
+            return of_parsed(message, caller, policy, shapes, raw=False)
+        keys, all_values = headers
+        shape = shapes.of(gateway, b"".join(keys), _names_of) if keys else None
+        if shape is None:
+            return None
+        shapes.learn(shape, keys)
+        values = [all_values[place] for place in shape.at]
+    return Asked((shape, caller, source, principal, host, method, tuple(values)), shape, path)
 
 
 def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *, raw: bool) -> Asked | None:
@@ -127,7 +134,16 @@ def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *,
 
 def _peer(peer: bytes) -> tuple[bytes, bytes]:
     """Return the address and the principal of a Peer; raises DecodeError if it is none."""
-    return _remembered_peer(peer) if len(peer) <= LONGEST_REMEMBERED_BYTES else _read_peer(peer)
+    if not peer:
+        return b"", b""
+    found = _peers.get(peer)
+    if found is None:
+        found = _read_peer(peer)
+        if len(peer) <= LONGEST_REMEMBERED_BYTES:
+            if len(_peers) >= REMEMBERED_PARTS:
+                _peers.clear()
+            _peers[peer] = found
+    return found
 
 
 def _read_whole(part: pb.UnreadCheckRequest.Attributes) -> pb.AttributeContext:
@@ -147,11 +163,21 @@ def _named(extensions: Sequence[bytes]) -> str | None:
     """Return the gateway that the proxy's own configuration names; raises DecodeError if one is no entry of a map."""
     named = None
     for extension in extensions:  # of two with one key, the last counts
-        short = len(extension) <= LONGEST_REMEMBERED_BYTES
-        is_it, value = _remembered_extension(extension) if short else _read_extension(extension)
-        if is_it:
-            named = value
+        named = _named_in(extension, named)
     return named
+
+
+def _named_in(extension: bytes, otherwise: str | None = None) -> str | None:
+    """Return the gateway that one entry names."""
+    try:
+        is_it, value = _extensions[extension]
+    except KeyError:
+        is_it, value = found = _read_extension(extension)
+        if len(extension) <= LONGEST_REMEMBERED_BYTES:
+            if len(_extensions) >= REMEMBERED_PARTS:
+                _extensions.clear()
+            _extensions[extension] = found
+    return value if is_it else otherwise
 
 
 def _read_extension(extension: bytes) -> tuple[bool, str]:
@@ -160,8 +186,8 @@ def _read_extension(extension: bytes) -> tuple[bool, str]:
     return GATEWAY_EXTENSION in read, read.get(GATEWAY_EXTENSION, "")
 
 
-_remembered_peer: Final = lru_cache(REMEMBERED_PARTS)(_read_peer)
-_remembered_extension: Final = lru_cache(REMEMBERED_PARTS)(_read_extension)
+_peers: Final[dict[bytes, tuple[bytes, bytes]]] = {}
+_extensions: Final[dict[bytes, tuple[bool, str]]] = {}
 
 
 def _pick(places: tuple[int, ...] | tuple[str, ...]) -> Callable[[Any], object]:

@@ -3,7 +3,7 @@
 Two requests of the same shape and with equal values are equal to every rule. Nothing is decoded, joined or judged.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
 from extauthz.core.policy import Gateway
@@ -13,6 +13,8 @@ from extauthz.core.text import fold
 # The sets of header names that are kept: browsers and programs send few different ones.
 MOST_SHAPES: Final = 512
 LONGEST_NAMES_CHARACTERS: Final = 4096
+# Headers that are kept in the places where they came: of so many shapes most begin alike. 250 bytes each, and a key.
+MOST_HEADERS: Final = 8192
 
 # What is longer is read anew each time.
 LONGEST_MESSAGE_BYTES: Final = 16_384
@@ -48,6 +50,32 @@ class Shape:
         self.pick: Any = None
 
 
+class Header:
+    """A header in its place: what came before it is what this was found behind, and what came next is found from here.
+
+    Attributes:
+        key: Its name, as it is written.
+        read: Its value is read.
+        usual: The one that was seen next first; None where none was.
+        others: All others that were seen next, by key.
+        shape: The shape of requests that end here; None where none was seen.
+    """
+
+    __slots__ = ("key", "others", "read", "shape", "usual")
+
+    def __init__(self, key: bytes, *, read: bool) -> None:
+        self.key: Final = key
+        self.read: Final = read
+        self.usual: Header | None = None
+        self.others: Final[dict[bytes, Header]] = {}
+        self.shape: Shape | None = None
+
+    def next(self, key: bytes) -> "Header | None":
+        """Return the header with this key that was seen next."""
+        usual = self.usual
+        return usual if usual is not None and usual.key == key else self.others.get(key)
+
+
 class Asked:
     """A request that may be recalled.
 
@@ -68,10 +96,13 @@ class Asked:
 class Shapes:
     """The shapes that were seen under one policy. Threads may share one."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_before", "_headers", "_known")
 
     def __init__(self) -> None:
         self._known: dict[tuple[Gateway, Names], Shape | None] = {}
+        # What comes before every header, for each gateway; and how many headers there are behind all of them.
+        self._before: dict[Gateway, Header] = {}
+        self._headers = 0
 
     def of(self, gateway: Gateway, names: N, read: Callable[[N], tuple[str, ...] | None]) -> Shape | None:
         """Return the shape of names as they arrived.
@@ -93,10 +124,44 @@ class Shapes:
                 return None
             if len(self._known) >= MOST_SHAPES:
                 self._known = {}
+                self._forget_headers()
             found = read(names)
             shape = Shape(gateway, found) if found is not None and _is_plain(gateway, found) else None
             self._known[key] = shape
             return shape
+
+    def before(self, gateway: Gateway) -> Header | None:
+        """Return what comes before every header of a gateway's requests; None if none was seen."""
+        return self._before.get(gateway)
+
+    def learn(self, shape: Shape, keys: Sequence[bytes]) -> None:
+        """Keep where a shape's headers came, so that it is found again header by header.
+
+        Args:
+            shape: The shape.
+            keys: Its names, each as it is written.
+        """
+        if self._headers + len(keys) >= MOST_HEADERS:
+            self._forget_headers()
+        header = self._before.get(shape.gateway)
+        if header is None:
+            header = self._before[shape.gateway] = Header(b"", read=False)
+            self._headers += 1
+        for key, name in zip(keys, shape.names, strict=True):
+            found = header.next(key)
+            if found is None:
+                found = Header(key, read=name in shape.read)
+                self._headers += 1
+                if header.usual is None:
+                    header.usual = found
+                else:
+                    header.others[key] = found
+            header = found
+        header.shape = shape
+
+    def _forget_headers(self) -> None:
+        self._before = {}
+        self._headers = 0
 
 
 def _is_plain(gateway: Gateway, names: tuple[str, ...]) -> bool:

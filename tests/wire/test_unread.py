@@ -39,7 +39,7 @@ def agrees(message: bytes) -> bool:
         AssertionError: It does not.
     """
     unread = take_apart(message)
-    asked = envoy.of_unread(unread, LOOPBACK, POLICY, Shapes()) if unread is not None else None
+    asked = envoy.of_unread(message, unread, LOOPBACK, POLICY, Shapes()) if unread is not None else None
     if asked is None:
         return False
     read = envoy.decode(message, LOOPBACK)
