@@ -4,7 +4,7 @@ To Envoy an empty CheckResponse means ALLOW. `encode` is the only constructor of
 turns into a pass only for a `Passed`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from extauthz.build import build
-from extauthz.core.policy import Policy
+from extauthz.core.policy import Gateway, Policy
 from extauthz.core.request import Caller, Headers, Request
 from extauthz.core.text import fold
 from extauthz.wire.answer import GAP, REMEMBERED_ANSWERS, Answer, Passed
@@ -68,27 +68,46 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
     try:
         source, principal = _peer(unread.source)
         _peer(unread.destination)
-        named = _named([*unread.earlier, unread.extension]) if unread.earlier else _named_in(unread.extension)
-        method, host, path = unread.method.decode(), unread.host.decode(), unread.path.decode()
+        path = unread.path.decode()
     except (DecodeError, UnicodeDecodeError):
         return None  # `decode` says so
-    gateway = policy.select(named, host)
-    if gateway is None or not host or len(path) > LONGEST_PATH_CHARACTERS:
+    host = unread.host
+    if not host or len(path) > LONGEST_PATH_CHARACTERS:
         return None
-    values: list[bytes] = []
-    before = shapes.before(gateway)
-    shape = read_known_headers(message, unread, before, values) if before is not None else None
+    question: list[Hashable] = [caller, source, principal, host, unread.method]
+    before = shapes.named.next(unread.extension) if unread.earlier is None else None
+    if before is None:
+        gateway, _ = _gateway(unread, policy)
+        before = shapes.before(gateway) if gateway is not None else None
+    shape = read_known_headers(message, unread, before, question) if before is not None else None
     if shape is None:
         headers = read_headers(message, unread)
         if headers is None:
             return of_parsed(message, caller, policy, shapes, raw=False)
-        keys, all_values = headers
-        shape = shapes.of(gateway, b"".join(keys), _names_of) if keys else None
+        keys, values = headers
+        gateway, naming = _gateway(unread, policy)
+        shape = shapes.of(gateway, b"".join(keys), _names_of) if gateway is not None and keys else None
         if shape is None:
             return None
-        shapes.learn(shape, keys)
-        values = [all_values[place] for place in shape.at]
-    return Asked((shape, caller, source, principal, host, method, tuple(values)), shape, path)
+        shapes.learn(shape, keys, naming)
+        question[5:] = [values[place] for place in shape.at]
+    # A shape says how many values there are.
+    question.append(shape)
+    return Asked(tuple(question), shape, path)
+
+
+def _gateway(unread: Unread, policy: Policy) -> tuple[Gateway | None, bytes]:
+    """Return the gateway that a message that was taken apart belongs to, and the part that says so alone.
+
+    None if it belongs to none; b"" where more says so: the host does, if no entry of context_extensions does.
+    """
+    extensions = [unread.extension] if unread.earlier is None else [*unread.earlier, unread.extension]
+    try:
+        named = _named(extensions)
+    except DecodeError:
+        return None, b""  # `decode` says so
+    alone = named is not None and len(extensions) == 1 and len(unread.extension) <= LONGEST_REMEMBERED_BYTES
+    return policy.select(named, unread.host.decode()), unread.extension if alone else b""
 
 
 def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *, raw: bool) -> Asked | None:
@@ -163,21 +182,11 @@ def _named(extensions: Sequence[bytes]) -> str | None:
     """Return the gateway that the proxy's own configuration names; raises DecodeError if one is no entry of a map."""
     named = None
     for extension in extensions:  # of two with one key, the last counts
-        named = _named_in(extension, named)
+        short = len(extension) <= LONGEST_REMEMBERED_BYTES
+        is_it, value = _remembered_extension(extension) if short else _read_extension(extension)
+        if is_it:
+            named = value
     return named
-
-
-def _named_in(extension: bytes, otherwise: str | None = None) -> str | None:
-    """Return the gateway that one entry names."""
-    try:
-        is_it, value = _extensions[extension]
-    except KeyError:
-        is_it, value = found = _read_extension(extension)
-        if len(extension) <= LONGEST_REMEMBERED_BYTES:
-            if len(_extensions) >= REMEMBERED_PARTS:
-                _extensions.clear()
-            _extensions[extension] = found
-    return value if is_it else otherwise
 
 
 def _read_extension(extension: bytes) -> tuple[bool, str]:
@@ -186,8 +195,8 @@ def _read_extension(extension: bytes) -> tuple[bool, str]:
     return GATEWAY_EXTENSION in read, read.get(GATEWAY_EXTENSION, "")
 
 
+_remembered_extension: Final = lru_cache(REMEMBERED_PARTS)(_read_extension)
 _peers: Final[dict[bytes, tuple[bytes, bytes]]] = {}
-_extensions: Final[dict[bytes, tuple[bool, str]]] = {}
 
 
 def _pick(places: tuple[int, ...] | tuple[str, ...]) -> Callable[[Any], object]:

@@ -36,10 +36,11 @@ class Shape:
         names: All, as they arrived.
         read: Those whose value a rule or the log reads, in the order of `names`.
         at: Where these stand in `names`.
+        again: It was seen more than once.
         pick: What a wire form makes of it, once; None before that.
     """
 
-    __slots__ = ("at", "gateway", "names", "pick", "read")
+    __slots__ = ("again", "at", "gateway", "names", "pick", "read")
 
     def __init__(self, gateway: Gateway, names: tuple[str, ...]) -> None:
         reads = {*gateway.reads, *WEIGHED}
@@ -47,14 +48,15 @@ class Shape:
         self.names: Final = names
         self.at: Final = tuple(position for position, name in enumerate(names) if name in reads)
         self.read: Final = tuple(names[position] for position in self.at)
+        self.again = False
         self.pick: Any = None
 
 
 class Header:
-    """A header in its place: what came before it is what this was found behind, and what came next is found from here.
+    """A header in its place, behind those that came before it. What comes before the first is held as one too.
 
     Attributes:
-        key: Its name, as it is written.
+        key: Its name, as it is written; of what comes before the first, what names the gateway.
         read: Its value is read.
         usual: The one that was seen next first; None where none was.
         others: All others that were seen next, by key.
@@ -71,9 +73,18 @@ class Header:
         self.shape: Shape | None = None
 
     def next(self, key: bytes) -> "Header | None":
-        """Return the header with this key that was seen next."""
+        """Return the header with this key that was seen next; None if none was."""
         usual = self.usual
         return usual if usual is not None and usual.key == key else self.others.get(key)
+
+    def add(self, key: bytes, *, read: bool) -> "Header":
+        """Return a new header that is found next by this key."""
+        header = Header(key, read=read)
+        if self.usual is None:
+            self.usual = header
+        else:
+            self.others[key] = header
+        return header
 
 
 class Asked:
@@ -94,14 +105,18 @@ class Asked:
 
 
 class Shapes:
-    """The shapes that were seen under one policy. Threads may share one."""
+    """The shapes that were seen under one policy. Threads may share one.
 
-    __slots__ = ("_before", "_headers", "_known")
+    Attributes:
+        named: Behind it is found what comes before every header, by what names the gateway on the wire.
+    """
+
+    __slots__ = ("_headers", "_known", "_unnamed", "named")
 
     def __init__(self) -> None:
         self._known: dict[tuple[Gateway, Names], Shape | None] = {}
-        # What comes before every header, for each gateway; and how many headers there are behind all of them.
-        self._before: dict[Gateway, Header] = {}
+        self.named = Header(b"", read=False)
+        self._unnamed: dict[Gateway, Header] = {}
         self._headers = 0
 
     def of(self, gateway: Gateway, names: N, read: Callable[[N], tuple[str, ...] | None]) -> Shape | None:
@@ -131,36 +146,40 @@ class Shapes:
             return shape
 
     def before(self, gateway: Gateway) -> Header | None:
-        """Return what comes before every header of a gateway's requests; None if none was seen."""
-        return self._before.get(gateway)
+        """Return what comes before every header, where nothing named this gateway on the wire; None if unseen."""
+        return self._unnamed.get(gateway)
 
-    def learn(self, shape: Shape, keys: Sequence[bytes]) -> None:
-        """Keep where a shape's headers came, so that it is found again header by header.
+    def learn(self, shape: Shape, keys: Sequence[bytes], naming: bytes) -> None:
+        """Keep where the headers of a shape came, if it was seen before, so that it is found again header by header.
 
         Args:
             shape: The shape.
             keys: Its names, each as it is written.
+            naming: What names its gateway on the wire, whatever else is asked; b"" where more says so.
         """
+        if not shape.again:
+            shape.again = True
+            return
         if self._headers + len(keys) >= MOST_HEADERS:
             self._forget_headers()
-        header = self._before.get(shape.gateway)
+        header = self.named.next(naming) if naming else self._unnamed.get(shape.gateway)
         if header is None:
-            header = self._before[shape.gateway] = Header(b"", read=False)
             self._headers += 1
+            if naming:
+                header = self.named.add(naming, read=False)
+            else:
+                header = self._unnamed[shape.gateway] = Header(b"", read=False)
         for key, name in zip(keys, shape.names, strict=True):
             found = header.next(key)
             if found is None:
-                found = Header(key, read=name in shape.read)
                 self._headers += 1
-                if header.usual is None:
-                    header.usual = found
-                else:
-                    header.others[key] = found
+                found = header.add(key, read=name in shape.read)
             header = found
         header.shape = shape
 
     def _forget_headers(self) -> None:
-        self._before = {}
+        self.named = Header(b"", read=False)
+        self._unnamed = {}
         self._headers = 0
 
 

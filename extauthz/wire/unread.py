@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     # Places in a message, and its bytes as numbers: compiled these are numbers of 64 bits, and no objects.
     from mypy_extensions import i64
 
@@ -86,7 +88,7 @@ def take_apart(message: bytes) -> Unread | None:
         begin, end = _attributes(message, begin, end, found)
         begin, end = _request(message, begin, end)
         _http(message, begin, end, found)
-    except (IndexError, _OtherwiseError):
+    except (IndexError, UnicodeDecodeError, _OtherwiseError):
         return None
     return found
 
@@ -151,16 +153,19 @@ def _http(message: bytes, at: i64, end: i64, found: Unread) -> None:
             found.headers, found.headers_end = begin, at
         elif tag == _METHOD:
             seen = _once(seen, tag)
+            _see_text(message, begin, at)
             found.method = message[begin:at]
         elif tag == _PATH:
             seen = _once(seen, tag)
             found.path = message[begin:at]
         elif tag == _HOST:
             seen = _once(seen, tag)
+            _see_text(message, begin, at)
             found.host = message[begin:at]
         elif tag in (_ID, _SCHEME, _PROTOCOL):
             seen = _once(seen, tag)
-            _see_ascii(message, begin, at)
+            if not _is_ascii(message, begin, at):  # nobody reads it, but what is no text makes the message none
+                raise _OtherwiseError
         elif tag == _HEADERS:
             raise _OtherwiseError
         else:
@@ -190,7 +195,7 @@ def read_headers(message: bytes, unread: Unread) -> tuple[list[bytes], list[byte
     return keys, values
 
 
-def read_known_headers(message: bytes, unread: Unread, before: Header, values: list[bytes]) -> Shape | None:
+def read_known_headers(message: bytes, unread: Unread, before: Header, values: list[Hashable]) -> Shape | None:
     """Add the values that are read, of headers of a shape that is known; None if it is not, and what was added is void.
 
     Args:
@@ -207,33 +212,34 @@ def read_known_headers(message: bytes, unread: Unread, before: Header, values: l
             if message[at] != _HEADER:
                 return None
             begin, at = _span(message, at + 1, end)
-            expected = known.usual
-            if expected is None:
+            found = known.usual
+            if found is None:
                 return None
-            key_end: i64 = begin + len(expected.key)
-            if not _stands_at(message, begin, at, expected.key):
+            key_end: i64 = begin + len(found.key)
+            if not _stands_at(message, begin, at, found.key):
                 key_end = _key_end(message, begin, at)
-                expected = known.others.get(message[begin:key_end])
-                if expected is None:
+                found = known.others.get(message[begin:key_end])
+                if found is None:
                     return None
             value = _value(message, key_end, at)
-            if expected.read:
+            if found.read:
                 values.append(message[value:at])
-            known = expected
+            known = found
     except (IndexError, _OtherwiseError):
         return None
     return known.shape
 
 
 def _stands_at(message: bytes, at: i64, end: i64, part: bytes) -> bool:
-    """Tell whether a part stands at a place, and ends before `end`."""
-    size: i64 = len(part)
-    if at + size > end:
+    """Tell whether a part stands at a place, and does not go beyond `end`."""
+    stop: i64 = at + len(part)
+    if stop > end:
         return False
     place: i64 = 0
-    while place < size:
-        if message[at + place] != part[place]:
+    while 0 <= at < stop:  # a compiler that knows that no place is below 0 needs not look again at each byte
+        if message[at] != part[place]:
             return False
+        at += 1
         place += 1
     return True
 
@@ -255,18 +261,27 @@ def _value(message: bytes, key_end: i64, end: i64) -> i64:
         return end
     if message[key_end] != RAW_VALUE:
         raise _OtherwiseError
+    length: i64 = message[key_end + 1]
+    if length < 0x80 and key_end + 2 + length == end:  # most are short
+        return key_end + 2
     value, value_end = _span(message, key_end + 1, end)
     if value_end != end:
         raise _OtherwiseError
     return value
 
 
-def _see_ascii(message: bytes, at: i64, end: i64) -> None:
-    """See that what nobody reads is text: what is none makes the message none, and what is not ASCII a parser knows."""
-    while at < end:
+def _see_text(message: bytes, at: i64, end: i64) -> None:
+    """See that something is text; raises UnicodeDecodeError if it is none."""
+    if not _is_ascii(message, at, end):
+        message[at:end].decode()
+
+
+def _is_ascii(message: bytes, at: i64, end: i64) -> bool:
+    while 0 <= at < end:
         if message[at] >= 0x80:
-            raise _OtherwiseError
+            return False
         at += 1
+    return True
 
 
 def _span(message: bytes, at: i64, limit: i64) -> tuple[i64, i64]:
