@@ -267,6 +267,7 @@ def test_usual_headers_have_the_names_that_the_attacks_are_made_of() -> None:
 
 # What an attacker sends when the usual headers, and these with one more, are known header by header.
 BESIDE_KNOWN: dict[str, Sequence[bytes]] = {
+    "none": [],
     "another place": [PROTO, USER, FOR],
     "the last in another place": [FOR, USER, PROTO],
     "one less at the end": [USER, PROTO],
@@ -301,6 +302,7 @@ ODD_BESIDE_KNOWN: dict[str, Sequence[bytes]] = {
     "a value that ends before its entry": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x01eve"), PROTO, FOR],
     "a value that ends behind its entry": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x09eve"), PROTO, FOR],
     "a length of two bytes that needs one": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x83\x00eve"), PROTO, FOR],
+    "a length that is 128 more": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x83eve"), PROTO, FOR],
     "a length of three bytes": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x83\x80\x00eve"), PROTO, FOR],
     "a length of two bytes with one missing": [field(1, field(1, b"x-forwarded-user") + b"\x1a\x83"), PROTO, FOR],
     "a tag without a length": [field(1, field(1, b"x-forwarded-user") + b"\x1a"), PROTO, FOR],
@@ -364,6 +366,7 @@ def test_known_headers_are_those_of_the_gateway_that_was_asked(first: str) -> No
     for naming in ("no gateway", "nothing"):  # so that it is the host's to say, and this one leads nowhere
         assert ask(_message(USUAL, NAMING[naming], b"elsewhere.example.com"), shapes) is None
     assert ask(_message(USUAL, NAMING[first] + unknown), shapes) is None
+    assert ask(_message(USUAL, field(10, b"\x0a\x05x") + NAMING[first]), shapes) is None  # it is no entry of a map
     for other in NAMING.values():
         for _ in range(3):
             assert agrees(_message(USUAL, other), shapes)
