@@ -1,0 +1,129 @@
+"""CheckRequests written field by field, as Envoy does and otherwise, and what is made of them unread and read."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from cases.build import LOOPBACK, PAIRS, gateway, policy_of
+from extauthz.wire import envoy
+from extauthz.wire.pb import check_pb2 as pb
+from extauthz.wire.shape import Asked, Shapes
+from extauthz.wire.unread import take_apart
+
+# The one that is named is not the one that the host leads to.
+POLICY = policy_of(
+    {"g": gateway(trustedPrincipals=["spiffe://cluster/proxy"]), "by-host": gateway(hosts=["gateway.example.com"])}
+)
+
+
+def length(number: int) -> bytes:
+    """Return a number as a varint in its shortest form."""
+    found = b""
+    while number >= 0x80:
+        found += bytes((number & 0x7F | 0x80,))
+        number >>= 7
+    return found + bytes((number,))
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field that has a length."""
+    return length(number << 3 | 2) + length(len(content)) + content
+
+
+def ask(message: bytes, shapes: Shapes) -> Asked | None:
+    """Return the question of a message that is taken apart; None where it is not."""
+    unread = take_apart(message)
+    return envoy.of_unread(message, unread, LOOPBACK, POLICY, shapes) if unread is not None else None
+
+
+def agrees(message: bytes, shapes: Shapes | None = None) -> bool:
+    """Tell whether a message is taken apart; if so, assert that the parser takes it too, and reads the same.
+
+    Args:
+        message: The message.
+        shapes: What was seen before.
+
+    Raises:
+        AssertionError: It does not.
+    """
+    asked = ask(message, shapes if shapes is not None else Shapes())
+    if asked is None:
+        return False
+    read = envoy.decode(message, LOOPBACK)
+    caller, source, principal, host, method, *values, shape = asked.question
+    assert isinstance(source, bytes)
+    assert isinstance(principal, bytes)
+    assert isinstance(host, bytes)
+    assert isinstance(method, bytes)
+    told = (
+        caller,
+        source.decode(errors="replace"),
+        host.decode(),
+        method.decode(),
+        asked.path,
+        principal.decode(errors="replace"),
+    )
+    assert told == (
+        read.caller,
+        read.source,
+        read.host,
+        read.method,
+        read.path,
+        read.principal,
+    )
+    assert shape is asked.shape
+    assert POLICY.select(read.gateway, read.host) is asked.shape.gateway
+    assert read.headers is not None
+    assert not read.fault
+    parsed = pb.CheckRequest.FromString(message).attributes.request.http
+    assert not parsed.headers
+    assert [entry.key for entry in parsed.header_map.headers] == list(asked.shape.names)
+    assert [read.headers.read(name) or b"" for name in asked.shape.read] == values
+    return True
+
+
+def attributes(*fields: bytes) -> bytes:
+    """Return a CheckRequest with attributes of these fields."""
+    return field(1, b"".join(fields))
+
+
+PEER = field(1, field(1, field(2, b"10.0.0.7"))) + field(4, b"spiffe://cluster/proxy")
+OTHER_PEER = field(1, field(1, field(2, b"10.0.0.8")))
+NAMED = field(10, field(1, b"gateway") + field(2, b"g"))
+HEADERS = b"".join(field(1, field(1, name.encode()) + field(3, value.encode())) for name, value in PAIRS)
+HTTP = field(2, b"GET") + field(4, b"/") + field(5, b"gateway.example.com") + field(13, HEADERS)
+WHOLE = (field(1, PEER), field(4, field(2, HTTP)), NAMED)
+
+
+def _flip(draw: random.Random, message: bytes) -> bytes:
+    at = draw.randrange(len(message))
+    return message[:at] + bytes((draw.randrange(256),)) + message[at + 1 :]
+
+
+def _cut(draw: random.Random, message: bytes) -> bytes:
+    begin, end = sorted(draw.randrange(len(message) + 1) for _ in range(2))
+    return message[:begin] + message[min(end, begin + 4) :]
+
+
+def _repeat(draw: random.Random, message: bytes) -> bytes:
+    begin, end = sorted(draw.randrange(len(message) + 1) for _ in range(2))
+    return message[:end] + message[begin:end] + message[end:]
+
+
+# What changes a message on its way.
+CHANGES: Sequence[Callable[[random.Random, bytes], bytes]] = (_flip, _cut, _repeat)
+
+
+def entry(draw: random.Random) -> bytes:
+    """Return an entry of a HeaderMap, most of them as Envoy writes one."""
+    name = draw.choice((b"x-forwarded-user", b"x-forwarded-for", b"accept", b"a", b"", b"n" * 130, b"\xff"))
+    value = draw.choice((b"", b"nick@example.com", b"v" * 127, b"v" * 128, b"v" * 300, b"\n\x01a\x1a\x01b", b"\xff"))
+    form = draw.randrange(12)
+    if form == 0:
+        return field(1, field(3, value) + field(1, name))
+    if form == 1:
+        return field(1, field(1, name) + field(2, value))
+    if form == 2:
+        return field(1, field(1, name) + field(3, value) + field(1, b"accept"))
+    if form == 3 and name:
+        return field(1, field(1, name))
+    return field(1, field(1, name) + field(3, value))
