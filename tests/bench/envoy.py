@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -18,7 +18,7 @@ from bench.machine import Cores, cores, on
 from bench.measuring import difference, figure, in_turn, ratio
 from bench.messages import HEADERS, SENT, configuration
 from bench.openloop import CONNECTIONS as CLIENTS
-from bench.openloop import fixed_rate
+from bench.openloop import Pace, fixed_rate
 from bench.plan import Plan
 from bench.programs import Server, engines, extauthz, floor, require
 from bench.results import Compared, Line, Section, Target
@@ -31,7 +31,7 @@ from support.process import wait_until
 NOBODY = "no authorizer"
 FLOOR = "an empty handler"
 PERCENTILES = {"p50": 0.5, "p99": 0.99}
-HELD_RATE, HELD_PERCENTILE, HELD = 1_000, "p99", Target(at_most=2)
+HELD_PLACE, HELD_RATE, HELD_PERCENTILE, HELD = "one core", 1_000, "p99", Target(at_most=2)
 PATH = HEADERS[":path"]
 
 
@@ -52,7 +52,7 @@ class Place:
 
 def places(where: Cores) -> tuple[Place, ...]:
     """Return where it is measured: Envoy and what it asks squeezed into one core, and with two, as far as there are."""
-    one = Place("one core", where.server, where.load)
+    one = Place(HELD_PLACE, where.server, where.load)
     if where.are_three:
         return (one, Place("two cores", where.server | where.second, where.load))
     # The load rests between requests; a core of its own would leave Envoy and extauthz no second one.
@@ -73,6 +73,23 @@ class Front:
         return f"127.0.0.1:{self.port}"
 
 
+@dataclass(frozen=True)
+class Load:
+    """How fronts are asked.
+
+    Attributes:
+        name: As it is called in the tables.
+        rate: Requests a second; 0 for as many as are answered.
+        pace: How they come at a fixed rate; "" where there is none.
+        ask: Asks one.
+    """
+
+    name: str
+    rate: int
+    pace: Pace | Literal[""]
+    ask: Callable[[Front], Loaded]
+
+
 def measure(plan: Plan) -> Iterator[Section]:
     """Measure, and yield this part of the report.
 
@@ -89,16 +106,19 @@ def measure(plan: Plan) -> Iterator[Section]:
             fronts, floors = _fronts(stack, folder, place)
             for rate in plan.rates:
                 asked = [*fronts, *floors] if rate == HELD_RATE else fronts
-                lines += _lines(asked, place.name, rate, plan, _at_rate(rate, plan, place))
+                lines += _lines(asked, place, plan, _at_rate(rate, plan, place))
+                if rate == HELD_RATE and place.name == HELD_PLACE:
+                    lines += _lines(fronts, place, plan, _at_rate(rate, plan, place, "random"))
             if place.proxy == where.server:
-                lines += _lines(fronts, place.name, 0, plan, _at_full_load(plan, where, folder))
+                lines += _lines(fronts, place, plan, _at_full_load(plan, where, folder))
     yield Section(
         "envoy",
         "Through Envoy",
         "Envoy with one worker and extauthz: on one core together, the load on another; and as the kernel places them "
         f"on two cores{'' if where.are_three else ', the load beside them on the same two'}. Envoy answers by itself "
-        "what passes, so that no upstream takes part. At a fixed rate requests come at random moments over "
-        f"{CLIENTS} kept HTTP/1.1 connections, and each one's time runs from the moment it was due; full load is "
+        "what passes, so that no upstream takes part. At a fixed rate requests come evenly, or, where that is said, at "
+        f"random moments (Poisson), over {CLIENTS} kept HTTP/1.1 connections, and each one's time runs from the moment "
+        "it was due, so that a server that stalls is not spared what queues meanwhile. Full load is "
         f"h2load over HTTP/2, {CONNECTIONS * STREAMS} requests at any time. All of extauthz is on: stamps, reused, the "
         f"decision log, metrics. {FLOOR.capitalize()} is the engine around a handler that parses and answers a "
         "constant: what it adds is Envoy's and the engine's.",
@@ -176,23 +196,30 @@ def _see_that_it_decides(port: int, *, refuses: bool) -> None:
         raise LoadError(f"a request that names nobody is answered {status} by Envoy")
 
 
-def _at_rate(rate: int, plan: Plan, place: Place) -> Callable[[Front], Loaded]:
-    return lambda front: fixed_rate(front.address, PATH, SENT, rate=rate, seconds=plan.seconds, core=place.load)
+def _at_rate(rate: int, plan: Plan, place: Place, pace: Pace = "even") -> Load:
+    def ask(front: Front) -> Loaded:
+        return fixed_rate(front.address, PATH, SENT, rate=rate, seconds=plan.seconds, pace=pace, core=place.load)
+
+    return Load(f"{rate:,}/s{' at random moments' if pace == 'random' else ''}", rate, pace, ask)
 
 
-def _at_full_load(plan: Plan, where: Cores, folder: Path) -> Callable[[Front], Loaded]:
+def _at_full_load(plan: Plan, where: Cores, folder: Path) -> Load:
     headers = (f":authority: {HEADERS[':authority']}", *SENT)
     log = folder / "h2load.log"
-    return lambda front: http2_full(front.address, PATH, headers, plan.requests, core=where.load, log=log)
+
+    def ask(front: Front) -> Loaded:
+        return http2_full(front.address, PATH, headers, plan.requests, core=where.load, log=log)
+
+    return Load("full load", 0, "", ask)
 
 
-def _lines(fronts: list[Front], place: str, rate: int, plan: Plan, ask: Callable[[Front], Loaded]) -> Iterator[Line]:
-    """Measure all fronts in turn at one rate, 0 for full load; yield their percentiles, and the throughput of that."""
-    load = f"{place}, {rate:,}/s" if rate else f"{place}, full load"
+def _lines(fronts: list[Front], place: Place, plan: Plan, load: Load) -> Iterator[Line]:
+    """Measure all fronts in turn under one load; yield their percentiles, and at full load the throughput."""
+    label = f"{place.name}, {load.name}"
     asked: dict[str, list[Loaded]] = {front.name: [] for front in fronts}
 
     def once(front: Front) -> float:
-        found = ask(front)
+        found = load.ask(front)
         asked[front.name].append(found)
         return found.rate
 
@@ -202,16 +229,17 @@ def _lines(fronts: list[Front], place: str, rate: int, plan: Plan, ask: Callable
         found.clear()
     rates = in_turn(candidates, once, plan.load_rounds)
     for name, values in rates.items():
-        tags: dict[str, str | float] = {"candidate": name, "rate": rate, "place": place}
-        if not rate:
+        tags: dict[str, str | float] = {"candidate": name, "rate": load.rate, "pace": load.pace, "place": place.name}
+        if not load.rate:
             compared = () if name == NOBODY else (Compared(NOBODY, ratio(values, rates[NOBODY])),)
             yield Line(
-                f"{load}, {name}: throughput", "/s", figure(values), compared=compared, tags={**tags, "what": "rate"}
+                f"{label}, {name}: throughput", "/s", figure(values), compared=compared, tags={**tags, "what": "rate"}
             )
         for what, share in PERCENTILES.items():
             mine = [one.percentile(share) for one in asked[name]]
             base = [one.percentile(share) for one in asked[NOBODY]]
-            is_held = (rate, what) == (HELD_RATE, HELD_PERCENTILE) and not name.startswith(FLOOR)
+            held = (HELD_PLACE, HELD_RATE, HELD_PERCENTILE, "even")
+            is_held = (place.name, load.rate, what, load.pace) == held and not name.startswith(FLOOR)
             target = HELD if is_held else None
             above = () if name == NOBODY else (Compared(NOBODY, difference(mine, base), "ms", target),)
-            yield Line(f"{load}, {name}: {what}", "ms", figure(mine), compared=above, tags={**tags, "what": what})
+            yield Line(f"{label}, {name}: {what}", "ms", figure(mine), compared=above, tags={**tags, "what": what})

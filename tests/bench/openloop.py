@@ -1,16 +1,18 @@
 """Load at a fixed rate: requests are sent when they are due, whether or not those before them are answered.
 
-They come at random moments, as those of many independent clients do (a Poisson process), the same moments for every
+They come evenly, as the load generators do that are usual for a fixed rate; or at random moments, as those of many
+independent clients (a Poisson process), where several at once queue before any server: the same moments for every
 candidate. What a request took is counted from the moment it was due, so that a server that stalls is not spared the
 requests that it kept from being sent (coordinated omission). Run as a program of its own, which rests while nothing is
 due: it may share a core with what it asks, and takes little of it. HTTP/1.1 over kept connections.
 
-    python -m bench.openloop HOST:PORT PATH RATE SECONDS 'name: value' ... < nothing > latencies in milliseconds, JSON
+    python -m bench.openloop HOST:PORT PATH RATE SECONDS even|random 'name: value' ... < nothing > milliseconds, JSON
 """
 
 import collections
 import gc
 import json
+import math
 import os
 import random
 import select
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from bench.loading import Loaded, LoadError
 from bench.machine import on
 from bench.programs import ENV
+
+Pace = Literal["even", "random"]
 
 CONNECTIONS = 64
 """Kept open; a request that is due while all are busy waits for one, and its time runs."""
@@ -91,8 +96,10 @@ class _Client:
         return bool(self._busy)
 
 
-def moments(rate: float, seconds: float) -> list[float]:
-    """Return when requests are due, in seconds from the start: the same for the same rate and time."""
+def moments(rate: float, seconds: float, pace: Pace) -> list[float]:
+    """Return when requests are due, in seconds from the start: the same for the same rate, time and pace."""
+    if pace == "even":
+        return [number / rate for number in range(math.ceil(rate * seconds))]
     draw = random.Random(SEED)  # noqa: S311 - load, no secret
     found, moment = [], draw.expovariate(rate)
     while moment < seconds:
@@ -130,14 +137,14 @@ def send(host: str, port: int, request: bytes, due: Sequence[float]) -> list[flo
 
 
 def fixed_rate(
-    address: str, path: str, headers: Sequence[str], *, rate: int, seconds: float, core: frozenset[int]
+    address: str, path: str, headers: Sequence[str], *, rate: int, seconds: float, pace: Pace, core: frozenset[int]
 ) -> Loaded:
     """Run this as a program on these cores.
 
     Raises:
         LoadError: an answer was no 200, or did not come.
     """
-    argv = [sys.executable, "-m", "bench.openloop", address, path, str(rate), str(seconds), *headers]
+    argv = [sys.executable, "-m", "bench.openloop", address, path, str(rate), str(seconds), pace, *headers]
     with on(core):
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **ENV})
     if done.returncode:
@@ -148,11 +155,12 @@ def fixed_rate(
 
 def main() -> None:
     """Send, and print what each request took."""
-    address, path, rate, seconds, *headers = sys.argv[1:]
+    address, path, rate, seconds, pace, *headers = sys.argv[1:]
     host, _, port = address.rpartition(":")
     lines = "".join(f"{header}\r\n" for header in headers)
     request = f"GET {path} HTTP/1.1\r\nhost: gateway.example.com\r\n{lines}\r\n".encode()
-    json.dump(send(host, int(port), request, moments(float(rate), float(seconds))), sys.stdout)
+    due = moments(float(rate), float(seconds), "random" if pace == "random" else "even")
+    json.dump(send(host, int(port), request, due), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -125,8 +125,8 @@ def _envoy(section: Section) -> Any:
     """The median and the 99th percentile over the rate, for each candidate, where each was measured."""
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    at_rates = [line for line in section.lines if line.tags["rate"]]
-    # A floor is measured at one rate alone: it has no line.
+    # At random moments, and before a floor, one rate alone is measured: these have no line.
+    at_rates = [line for line in section.lines if line.tags["rate"] and line.tags["pace"] == "even"]
     rates: dict[str, set[float]] = {}
     for line in at_rates:
         rates.setdefault(str(line.tags["candidate"]), set()).add(float(line.tags["rate"]))

@@ -186,7 +186,12 @@ def test_a_percentile_is_a_value_that_was_seen_and_not_less_than_the_share() -> 
 
 
 def test_requests_are_due_at_the_same_moments_for_every_candidate() -> None:
-    found = moments(1000, 1.0)
-    assert found == moments(1000, 1.0) == sorted(found)
+    found = moments(1000, 1.0, "random")
+    assert found == moments(1000, 1.0, "random") == sorted(found)
     assert 800 < len(found) < 1200
     assert found[-1] < 1.0
+
+
+def test_requests_at_an_even_pace_are_as_many_as_the_rate_says_and_as_far_apart() -> None:
+    assert moments(500, 1.0, "even") == [number / 500 for number in range(500)]
+    assert moments(50, 0.1, "even") == [0.0, 0.02, 0.04, 0.06, 0.08]
