@@ -18,7 +18,7 @@ from extauthz.logs import get_logger
 from extauthz.recall import Decided, Recall
 from extauthz.refusals import RefusalLimiter
 from extauthz.stamp.signer import Issued
-from extauthz.wire import envoy, forward_auth, http_question
+from extauthz.wire import envoy, envoy_question, forward_auth, http_question
 from extauthz.wire.answer import Answer, AnswerBuilder, new_decision_id, stamp_gap, with_stamp
 from extauthz.wire.forward_auth import HttpAnswer, HttpMessage
 
@@ -126,7 +126,10 @@ class Authorizer:
         snapshot = self.snapshot
         request, path = _UNREAD, ""
         try:
-            asked = envoy.question(message, caller, snapshot.policy, snapshot.recall.shapes) if self._recalls else None
+            if self._recalls:
+                asked = envoy_question.question(message, caller, snapshot.policy, snapshot.recall.shapes)
+            else:
+                asked = None
             read = perf_counter_ns()
             decided = snapshot.recall.get(asked) if asked is not None else None
             if decided is not None and asked is not None:

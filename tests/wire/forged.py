@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cases.build import LOOPBACK, PAIRS, gateway, policy_of
-from extauthz.wire import envoy
+from extauthz.wire import envoy, envoy_question
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import Asked, Shapes
 from extauthz.wire.unread import take_apart
@@ -32,7 +32,7 @@ def field(number: int, content: bytes) -> bytes:
 def ask(message: bytes, shapes: Shapes) -> Asked | None:
     """Return the question of a message that is taken apart; None where it is not."""
     unread = take_apart(message)
-    return envoy.of_unread(message, unread, LOOPBACK, POLICY, shapes) if unread is not None else None
+    return envoy_question.of_unread(message, unread, LOOPBACK, POLICY, shapes) if unread is not None else None
 
 
 def agrees(message: bytes, shapes: Shapes | None = None) -> bool:
