@@ -139,7 +139,7 @@ def version_of(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:VERSION_CHARACTERS]
 
 
-def _server_faults(server: Server) -> Iterator[Fault]:
+def server_faults(server: Server) -> Iterator[Fault]:
     """Yield which of the servers that are extras is not installed."""
     # Imported only here: of two engines one is loaded.
     if server.engine == "native":
@@ -156,7 +156,7 @@ def _server_faults(server: Server) -> Iterator[Fault]:
 
 def file_faults(loaded: Loaded) -> Iterator[Fault]:
     """Yield what is wrong with the files that the configuration names, and with the servers that it chooses."""
-    yield from _server_faults(loaded.settings.server)
+    yield from server_faults(loaded.settings.server)
     if loaded.settings.tls is not None:
         try:
             open_certificates(loaded)

@@ -16,6 +16,8 @@ from typing import Any, Final
 from extauthz.printable import printable, printable_json
 
 ROOT: Final = "extauthz"
+# Whose lines are written like our own: the loops of the HTTP servers.
+_LIBRARIES: Final = ("asyncio",)
 
 # What a line can hold at most: of one text, in characters; of one list, in items; of one traceback, in frames.
 LONGEST_TEXT: Final = 8_192
@@ -66,10 +68,11 @@ def configure_logs() -> None:
     """Set up the log of a service; called once by the commands that run one."""
     handler = _Lines(sys.stderr)
     handler.setFormatter(_ForPeople() if sys.stderr.isatty() else _ForMachines())
-    root = logging.getLogger(ROOT)
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(logging.INFO)
+    for name, level in ((ROOT, logging.INFO), *((name, logging.WARNING) for name in _LIBRARIES)):
+        root = logging.getLogger(name)
+        root.handlers[:] = [handler]
+        root.propagate = False
+        root.setLevel(level)
 
 
 class _Lines(logging.StreamHandler[Any]):

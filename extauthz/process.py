@@ -7,6 +7,8 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 # How many new objects there may be before the garbage collector looks at the young ones; Python's default is 700.
@@ -25,6 +27,10 @@ _M_ARENA_MAX: Final = -8
 # Modules of the standard library that load OpenSSL, and those that take it where it is there, and do without else.
 _OPENSSL: Final = ("_hashlib", "ssl")
 _DO_WITHOUT: Final = ("hashlib", "hmac", "asyncio")
+# Python's own hashes, of which a distribution may leave some to OpenSSL; those of SHA-2 are one module from 3.12 on.
+_SHA_2: Final = ("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")
+_OWN_HASHES: Final = ("_md5", "_sha1", "_sha3", *_SHA_2)
+_FIPS: Final = Path("/proc/sys/crypto/fips_enabled")
 
 
 def leave_out_openssl() -> None:
@@ -32,7 +38,10 @@ def leave_out_openssl() -> None:
 
     Python can be built without it, and then its hashes are its own and asyncio has no TLS, which nothing here asks of
     it. `cryptography` and grpcio each bring their own: 5 MB less in each process. Whoever imports `ssl` later gets it.
+    Where Python has no hashes of its own, or the system wants validated ones (FIPS), nothing is left out.
     """
+    if not all(map(find_spec, _OWN_HASHES)) or _wants_validated():
+        return
     absent = [name for name in _OPENSSL if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]  # as importlib has it: this one cannot be imported
@@ -42,6 +51,13 @@ def leave_out_openssl() -> None:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+def _wants_validated() -> bool:
+    try:
+        return _FIPS.read_text(encoding="ascii").strip() != "0"
+    except OSError:  # a system that knows no such mode
+        return False
 
 
 def raise_file_limit() -> None:

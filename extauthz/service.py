@@ -20,6 +20,7 @@ from extauthz.assembly import (
     open_admin_token,
     open_certificates,
     open_keys,
+    server_faults,
 )
 from extauthz.assertion.assertions import Assertions
 from extauthz.authorizer import Authorizer
@@ -103,6 +104,8 @@ class Service:
         """
         process.share_memory_pools()  # before the gRPC library starts its threads
         settings = loaded.settings
+        for fault in server_faults(settings.server):
+            raise AssemblyError(f"{fault.path}: {fault.message}")
         self.ready = False
         self.keys = open_keys(loaded)
         self._keys_of: tuple[object, ...] = _keys_wanted(loaded)

@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
     def _answer(self) -> None:
         """Answer what waits, unless the client does not read, or an answer is not there yet."""
         waiting = self._waiting
-        while waiting and not self._blocked and self._later is None:
+        while waiting and not self._blocked and self._later is None and not self._transport.is_closing():
             message = waiting.popleft()
             answer = self._ask(message)
             if isinstance(answer, HttpAnswer):

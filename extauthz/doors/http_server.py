@@ -1,6 +1,7 @@
 """An HTTP server in a thread of its own: listens everywhere or nowhere, runs, drains. What it serves is not here."""
 
 import asyncio
+import importlib
 import socket
 import threading
 from collections.abc import Sequence
@@ -8,14 +9,16 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from extauthz.config.values import Endpoint
 from extauthz.doors.endpoints import BACKLOG, DoorError, listen
 from extauthz.doors.http_connection import Application, Connection, Serving
 from extauthz.doors.http_limits import Limits
+from extauthz.logs import get_logger
+
+_log: Final = get_logger(__name__)
 
 # How long the server may take to start; it has nothing to do but to run.
 START_SECONDS: Final = 10.0
@@ -23,10 +26,17 @@ START_SECONDS: Final = 10.0
 # Turns of the loop until what it accepted has its connection: asyncio (3.11) forgets one whose server closes before
 # that, with its socket open.
 _TURNS_TO_ACCEPT: Final = 3
+# Connections that are accepted in one turn. What waits is BACKLOG all the same; asyncio would accept, and fail where no
+# more files may be opened, as often as that is long, each second.
+_ACCEPTED_AT_ONCE: Final = 16
+# How often a loop's fault of one kind is said.
+_SAY_SECONDS: Final = 60.0
 
 # What runs a server: Python's own, or the one of libuv, an extra.
 Loop = Literal["asyncio", "uvloop"]
-NO_UVLOOP: Final = "uvloop is not installed: pip install 'extauthz[uvloop]', or set server.httpLoop to asyncio"
+NO_UVLOOP: Final = (
+    "uvloop is not installed, or not for this Python: pip install 'extauthz[uvloop]', or set server.httpLoop to asyncio"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +79,8 @@ class HttpServer:
         """Listen everywhere, or nowhere.
 
         Raises:
-            DoorError: An address cannot be listened on, or the server does not run; or its loop is not installed.
+            DoorError: An address cannot be listened on, or the server does not run.
         """
-        if self._settings.loop == "uvloop" and not has_uvloop():
-            raise DoorError(NO_UVLOOP)
         sockets: list[socket.socket] = []
         endpoints = []
         try:
@@ -91,7 +99,7 @@ class HttpServer:
         self._thread.start()
         try:
             started.result(START_SECONDS)
-        except (OSError, RuntimeError, TimeoutError) as error:
+        except (ImportError, OSError, RuntimeError, TimeoutError) as error:
             raise DoorError(f"the HTTP server does not run: {error or 'it did not start in time'}") from error
         self.endpoints = tuple(endpoints)
 
@@ -120,13 +128,15 @@ class HttpServer:
 
     async def _serve(self, sockets: Sequence[socket.socket], started: "Future[None]") -> None:
         loop = self._loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Faults(self._settings.name))
         settings = self._settings
         serving = Serving(self._application, settings.limits, loop)
         connection = partial(settings.connection, serving)
         servers = []
         for one in sockets:
             listened = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
-            servers.append(await listened(connection, sock=one, backlog=BACKLOG))
+            servers.append(await listened(connection, sock=one, backlog=_ACCEPTED_AT_ONCE))
+            one.listen(BACKLOG)
         started.set_result(None)
         await self._ending.wait()
         for one in sockets:
@@ -150,9 +160,29 @@ async def _is_empty(serving: Serving) -> None:
         await serving.emptied.wait()
 
 
+class _Faults:
+    """Says what goes wrong in a loop itself, such as a connection that cannot be accepted; each kind now and then."""
+
+    def __init__(self, server: str) -> None:
+        self._server: Final = server
+        self._next: Final[dict[str, float]] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take a fault, as the loop tells it."""
+        error = context.get("exception")
+        kind, now = type(error).__name__, loop.time()
+        if now >= self._next.get(kind, now):
+            self._next[kind] = now + _SAY_SECONDS
+            _log.error("a fault in an HTTP server", server=self._server, fault=context.get("message"), exc_info=error)
+
+
 def has_uvloop() -> bool:
-    """Tell whether uvloop is installed."""
-    return find_spec("uvloop") is not None
+    """Tell whether uvloop is installed, for this Python and its C library."""
+    try:
+        importlib.import_module("uvloop")
+    except ImportError:
+        return False
+    return True
 
 
 def _new_uvloop() -> asyncio.AbstractEventLoop:

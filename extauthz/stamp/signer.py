@@ -40,6 +40,9 @@ JTI_BYTES: Final = 16
 SIGNATURE_BYTES: Final = 64
 """Of ES256 (RFC 7518, section 3.4) as of Ed25519 (RFC 8032, section 5.1.6)."""
 
+# No clock says this one.
+_NO_SECOND: Final = -(1 << 62)
+
 _SIGNATURE_CHARACTERS: Final = (SIGNATURE_BYTES * 4 + 2) // 3
 
 _DEFAULT_BIND: Final[frozenset[Binding]] = frozenset({"method", "host"})
@@ -114,7 +117,7 @@ class _Epoch:
         self.ends = ends
         self.head: Final = key.header_segment + b"."
         self.sign: Final = signing(key.private_key)
-        self.times = (-1, b"")
+        self.times = (_NO_SECOND, b"")
         # Two generations, so that a full cache forgets its older half.
         self.fresh: dict[tuple[str, ...], Issued] = {}
         self.older: dict[tuple[str, ...], Issued] = {}

@@ -102,7 +102,7 @@ class LineMaker:
         # The paths of allows, as they are told.
         self._paths: Final[dict[str, bytes]] = {}
         # The second that was told last, and how a line of it begins.
-        self._second = -1
+        self._second = _NO_SECOND
         self._begin = b""
 
     def line(self, record: Record) -> DecisionLine:
@@ -310,6 +310,8 @@ def _second(since: int) -> str:
 
 
 _SECOND_NS: Final = 1_000_000_000
+# No clock says this one.
+_NO_SECOND: Final = -(1 << 62)
 
 
 def _blank(value: bytes) -> bool:

@@ -194,8 +194,11 @@ class Tally:
 
     def _add(self, records: list[Record]) -> None:
         self._total += len(records)
+        if not records:
+            return
+        door = records[0].decided.door
+        times = self._times_at(door)
         # Many in a row come through one door to one gateway, whose allows are counted together.
-        door, times = "", _Times()
         gateway: Gateway | None = None
         allows = 0
         for record in records:

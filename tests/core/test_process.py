@@ -7,6 +7,7 @@ import platform
 import ssl  # noqa: F401 - so that it is there
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,32 @@ def test_what_has_openssl_keeps_it() -> None:
     before = {name: sys.modules[name] for name in ("ssl", "_hashlib", "hashlib", "asyncio")}
     leave_out_openssl()
     assert {name: sys.modules[name] for name in before} == before
+
+
+WITH_OPENSSL = """
+import sys
+from pathlib import Path
+from extauthz import process
+
+sys.modules.update(dict.fromkeys(sys.argv[2:]))
+process._FIPS = Path(sys.argv[1])
+process.leave_out_openssl()
+import asyncio, hashlib
+assert "_hashlib" in sys.modules and asyncio.sslproto.ssl is not None
+print(hashlib.sha256(b"what is hashed").hexdigest())
+"""
+
+
+@pytest.mark.parametrize(
+    ("fips", "absent"),
+    [("1", ()), ("0", ("_sha256", "_sha512", "_sha2")), (None, ("_md5",))],
+    ids=["FIPS", "SHA-2 is OpenSSL's alone", "MD5 is"],
+)
+def test_openssl_stays_where_the_hashes_are_its_own(tmp_path: Path, fips: str | None, absent: tuple[str, ...]) -> None:
+    told = tmp_path / "fips_enabled"
+    if fips is not None:
+        told.write_text(f"{fips}\n", encoding="ascii")
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_OPENSSL, str(told), *absent], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == hashlib.sha256(b"what is hashed").hexdigest(), done.stderr

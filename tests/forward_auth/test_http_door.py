@@ -286,7 +286,8 @@ def test_loop_that_is_not_installed_is_named_with_its_cure(tmp_path: Path, progr
     (tmp_path / "extauthz.yaml").write_text(
         json.dumps(
             {
-                "listen": {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "admin": "127.0.0.1:0"},
+                # Nobody names the HTTP doors: one that is not named may stay closed, but not for this.
+                "listen": {"grpc": "127.0.0.1:0", "admin": "127.0.0.1:0"},
                 "server": {"httpLoop": "uvloop"},
                 "gateways": {"openclaw": gateway()},
             }
@@ -300,6 +301,7 @@ def test_loop_that_is_not_installed_is_named_with_its_cure(tmp_path: Path, progr
     said = " ".join((done.stdout + done.stderr).split())
     assert "pip install 'extauthz[uvloop]', or set server.httpLoop to asyncio" in said
     assert "Traceback" not in said
+    assert not (tmp_path / "keys").exists()
 
 
 def test_doors_run_on_the_loop_that_is_configured(doors: Doors, loop: str) -> None:

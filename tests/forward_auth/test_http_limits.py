@@ -4,7 +4,10 @@ Whatever the server cannot read is a denial, and never a 5xx, which a proxy may 
 """
 
 import contextlib
+import resource
 import socket
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -335,3 +338,29 @@ def test_connections_at_once_are_limited_and_strangers_to_a_part_of_them(tmp_pat
             return response.status == 200
 
         wait_until(answered, "there is room again")
+
+
+def test_flood_of_connections_beyond_the_limit_of_open_files_fills_no_log(tmp_path: Path) -> None:
+    with opened_doors(tmp_path, {"stamp": {"enabled": False}, "gateways": {"openclaw": gateway()}}) as few:
+        program = few.service.program
+        opened = len(list(Path(f"/proc/{program.pid}/fd").iterdir()))
+        resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (opened + 8, opened + 8))
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(("127.0.0.1", few.port), 20))
+            time.sleep(3)  # asyncio tries again each second
+            lines = program.log_text().splitlines()
+        assert len(lines) < 20
+        assert [line for line in lines if not line.startswith("{")] == []
+        wait_until(lambda: http1(few.port, ALLOWED, target=TARGET).status == 200, "there is room again")
+
+
+def test_client_that_resets_while_it_is_answered_fills_no_log(tmp_path: Path) -> None:
+    with opened_doors(tmp_path, {"stamp": {"enabled": False}, "gateways": {"openclaw": gateway()}}) as doors:
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", doors.port), 20) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(head() * MOST_WAITING)
+        assert http1(doors.port, ALLOWED, target=TARGET).status == 200
+        assert [line for line in doors.service.program.log_text().splitlines() if not line.startswith("{")] == []
+        assert "socket" not in doors.service.program.log_text()
