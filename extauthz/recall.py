@@ -20,11 +20,15 @@ from extauthz.wire.shape import Asked, Question, Shapes
 if TYPE_CHECKING:
     from extauthz.stamp.signer import Issued
 
-# Allows that are kept, in each of two generations: 3 KB each, and as much in the caches of answers and stamps.
+# Allows that are kept, in each of two generations: 3 KB each, 16 KB at most, and 3 KB in the caches of answers and
+# stamps.
 MOST_KEPT: Final = 1024
 # What is longer is decided anew each time, so that what is kept is bounded in bytes too. A usual question has 1 KB.
 LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
 LONGEST_USER_CHARACTERS: Final = 256
+# The names of all headers together, and what Python takes for each beside its characters. A usual request has 2 KB.
+LONGEST_NAMES_BYTES: Final = 8192
+_NAME_BYTES: Final = 60
 
 
 class AroundLine:
@@ -102,6 +106,8 @@ class Recall:
             found = self._older.get(question)
             if found is not None:
                 self._put(question, found)
+        if found is not None and asked.keys is not None:
+            self.shapes.learn(asked)
         return found
 
     def keep(self, asked: Asked, decided: Decided) -> Decided:
@@ -113,6 +119,7 @@ class Recall:
             or not isinstance(decision, Allow)
             or len(decision.user) > LONGEST_USER_CHARACTERS
             or _length(asked.question) > LONGEST_QUESTION
+            or len(headers.together) + _NAME_BYTES * len(headers.names) > LONGEST_NAMES_BYTES
         ):
             return decided
         # Of all other headers the values are let go of: whoever tells of this allow again tells nobody else's.

@@ -62,6 +62,8 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
         gateway, _ = _gateway(unread, policy)
         before = shapes.before(gateway) if gateway is not None else None
     shape = read_known_headers(message, unread, before, question) if before is not None else None
+    keys: list[bytes] | None = None
+    naming = b""
     if shape is None:
         headers = read_headers(message, unread)
         if headers is None:
@@ -71,11 +73,10 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
         shape = shapes.of(gateway, b"".join(keys), _names_of) if gateway is not None and keys else None
         if shape is None:
             return None
-        shapes.learn(shape, keys, naming)
         question[5:] = [values[place] for place in shape.at]
     # A shape says how many values there are.
     question.append(shape)
-    return Asked(tuple(question), shape, path)
+    return Asked(tuple(question), shape, path, keys, naming)
 
 
 def _gateway(unread: Unread, policy: Policy) -> tuple[Gateway | None, bytes]:

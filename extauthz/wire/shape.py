@@ -15,6 +15,8 @@ MOST_SHAPES: Final = 512
 LONGEST_NAMES_CHARACTERS: Final = 4096
 # Headers that are kept in the places where they came: of so many shapes most begin alike. 250 bytes each, and a key.
 MOST_HEADERS: Final = 8192
+# Requests that found no room there before all of them are forgotten: what is kept may be asked no more.
+FORGET_AFTER: Final = 8192
 
 # What is longer is read anew each time.
 LONGEST_MESSAGE_BYTES: Final = 16_384
@@ -36,11 +38,10 @@ class Shape:
         names: All, as they arrived.
         read: Those whose value a rule or the log reads, in the order of `names`.
         at: Where these stand in `names`.
-        again: It was seen more than once.
         pick: What a wire form makes of it, once; None before that.
     """
 
-    __slots__ = ("again", "at", "gateway", "names", "pick", "read")
+    __slots__ = ("at", "gateway", "names", "pick", "read")
 
     def __init__(self, gateway: Gateway, names: tuple[str, ...]) -> None:
         reads = {*gateway.reads, *WEIGHED}
@@ -48,7 +49,6 @@ class Shape:
         self.names: Final = names
         self.at: Final = tuple(position for position, name in enumerate(names) if name in reads)
         self.read: Final = tuple(names[position] for position in self.at)
-        self.again = False
         self.pick: Any = None
 
 
@@ -94,14 +94,20 @@ class Asked:
         question: What tells it from others.
         shape: The names of its headers.
         path: Its path and query, which no rule reads.
+        keys: Its headers' names, each as it is written, where these are not known in their places yet; else None.
+        naming: What names its gateway on the wire, whatever else is asked; b"" where more says so.
     """
 
-    __slots__ = ("path", "question", "shape")
+    __slots__ = ("keys", "naming", "path", "question", "shape")
 
-    def __init__(self, question: Question, shape: Shape, path: str) -> None:
+    def __init__(
+        self, question: Question, shape: Shape, path: str, keys: Sequence[bytes] | None = None, naming: bytes = b""
+    ) -> None:
         self.question: Final = question
         self.shape: Final = shape
         self.path: Final = path
+        self.keys: Final = keys
+        self.naming: Final = naming
 
 
 class Shapes:
@@ -111,13 +117,14 @@ class Shapes:
         named: Behind it is found what comes before every header, by what names the gateway on the wire.
     """
 
-    __slots__ = ("_headers", "_known", "_unnamed", "named")
+    __slots__ = ("_headers", "_known", "_turned_away", "_unnamed", "named")
 
     def __init__(self) -> None:
         self._known: dict[tuple[Gateway, Names], Shape | None] = {}
         self.named = Header(b"", read=False)
         self._unnamed: dict[Gateway, Header] = {}
         self._headers = 0
+        self._turned_away = 0
 
     def of(self, gateway: Gateway, names: N, read: Callable[[N], tuple[str, ...] | None]) -> Shape | None:
         """Return the shape of names as they arrived.
@@ -149,18 +156,18 @@ class Shapes:
         """Return what comes before every header, where nothing named this gateway on the wire; None if unseen."""
         return self._unnamed.get(gateway)
 
-    def learn(self, shape: Shape, keys: Sequence[bytes], naming: bytes) -> None:
-        """Keep where the headers of a shape came, if it was seen before, so that it is found again header by header.
+    def learn(self, asked: Asked) -> None:
+        """Keep where the headers of a request came, so that they are found again one by one, if they are not yet.
 
-        Args:
-            shape: The shape.
-            keys: Its names, each as it is written.
-            naming: What names its gateway on the wire, whatever else is asked; b"" where more says so.
+        For what is recalled, and for nothing else: who is denied, or no caller, is not to fill what is kept.
         """
-        if not shape.again:
-            shape.again = True
+        shape, keys, naming = asked.shape, asked.keys, asked.naming
+        if keys is None:
             return
         if self._headers + len(keys) >= MOST_HEADERS:
+            self._turned_away += 1
+            if self._turned_away < FORGET_AFTER:
+                return
             self._forget_headers()
         header = self.named.next(naming) if naming else self._unnamed.get(shape.gateway)
         if header is None:
@@ -181,6 +188,7 @@ class Shapes:
         self.named = Header(b"", read=False)
         self._unnamed = {}
         self._headers = 0
+        self._turned_away = 0
 
 
 def _is_plain(gateway: Gateway, names: tuple[str, ...]) -> bool:

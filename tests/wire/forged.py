@@ -30,9 +30,15 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def ask(message: bytes, shapes: Shapes) -> Asked | None:
-    """Return the question of a message that is taken apart; None where it is not."""
+    """Return the question of a message that is taken apart; None where it is not.
+
+    What is asked is learned as what is recalled: as if all of it had been allowed before.
+    """
     unread = take_apart(message)
-    return envoy_question.of_unread(message, unread, LOOPBACK, POLICY, shapes) if unread is not None else None
+    asked = envoy_question.of_unread(message, unread, LOOPBACK, POLICY, shapes) if unread is not None else None
+    if asked is not None:
+        shapes.learn(asked)
+    return asked
 
 
 def agrees(message: bytes, shapes: Shapes | None = None) -> bool:

@@ -53,6 +53,9 @@ FORGED = {
     "a group": _http(HTTP, b"\x7b\x7c"),
     "the end of a group": _http(HTTP, b"\x7c"),
     "a number without end": _http(HTTP, b"\x48" + b"\xff" * 11),
+    "a number of eleven bytes": _http(HTTP, b"\x48" + b"\xff" * 10 + b"\x01"),
+    "a number in a field without a number": _http(HTTP, b"\x00\x05"),
+    "a tag of two bytes": _http(HTTP, b"\x80\x01\x05"),
 }
 
 
