@@ -104,7 +104,7 @@ class Service:
         """
         process.share_memory_pools()  # before the gRPC library starts its threads
         settings = loaded.settings
-        for fault in server_faults(settings.server):
+        if (fault := next(server_faults(settings.server), None)) is not None:
             raise AssemblyError(f"{fault.path}: {fault.message}")
         self.ready = False
         self.keys = open_keys(loaded)

@@ -80,10 +80,8 @@ class NativeDoor:
         """Listen everywhere, or nowhere.
 
         Raises:
-            DoorError: The engine is not installed, or an address cannot be listened on.
+            DoorError: An address cannot be listened on.
         """
-        if not is_installed():
-            raise DoorError(f"server.engine: {NOT_INSTALLED}")
         try:
             for endpoint in self._settings.endpoints:
                 self._fronts.append(self._bind(endpoint))

@@ -31,8 +31,10 @@ process.settle_memory = ready  # the last thing before it serves; nothing is loa
 command(["--config", "extauthz.yaml"])
 """
 # For people, for files of others, for pages, for names, for what another engine or another command does.
-UNUSED = {"rich", "pygments", "jinja2", "json5", "joserfc", "uvicorn", "websockets", "psutil", "dns", "opentelemetry"}
-UNUSED |= {"uvloop", "ssl", "_ssl", "_hashlib"}
+UNUSED = {
+    *("rich", "pygments", "jinja2", "json5", "joserfc", "uvicorn", "websockets", "psutil", "dns", "opentelemetry"),
+    *("uvloop", "ssl", "_ssl", "_hashlib"),
+}
 ONLY_WHEN_ASKED = {
     *("extauthz.audit", "extauthz.openclaw", "extauthz.explaining", "extauthz.migrate", "extauthz.probe"),
     *(
