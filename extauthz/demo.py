@@ -5,6 +5,7 @@ Only for trying things out: it starts programs, prints lines to try, and stops w
 
 import contextlib
 import http.client
+import random
 import shlex
 import shutil
 import signal
@@ -34,6 +35,10 @@ STOP_SECONDS: Final = 12.0
 _POLL_SECONDS: Final = 0.05
 _STRANGER: Final = "127.0.0.9"
 _UNKNOWN: Final = "unknown.example.com"
+# Below every system's ephemeral range: a port of that becomes the source port of somebody's connection before it is
+# listened on.
+_PORTS: Final = range(10_000, 32_000)
+_TRIED_PORTS: Final = 500
 LONG_HEADER_BYTES: Final = 17_000
 
 
@@ -109,7 +114,7 @@ def running(config: Path) -> Iterator[Running]:
         copy = logs / "extauthz.yaml"
         copy.write_text(config.read_text(encoding="utf-8") + _DENYING, encoding="utf-8")
         loaded = load(copy)
-        grpc_port, http_port, admin_port, envoy_admin = (_free_port() for _ in range(4))
+        grpc_port, http_port, admin_port, envoy_admin = (_free_port(stack) for _ in range(4))
         programs = _Programs(logs, stack)
         programs.start(
             "extauthz",
@@ -128,7 +133,7 @@ def running(config: Path) -> Iterator[Running]:
             if name not in shown:  # it denies everything, and needs nobody behind it
                 gateways[name] = next(iter(gateways.values()))
                 continue
-            port = gateways[name] = _free_port()
+            port = gateways[name] = _free_port(stack)
             header = user_header(gateway)
             programs.start(
                 f"gateway-{name}",
@@ -139,7 +144,7 @@ def running(config: Path) -> Iterator[Running]:
                 ],
                 lambda port=port: _listens(port),  # type: ignore[misc]
             )
-        front = f"127.0.0.1:{FRONT_PORT if _is_free(FRONT_PORT) else _free_port()}"
+        front = f"127.0.0.1:{FRONT_PORT if _is_free(FRONT_PORT) else _free_port(stack)}"
         file = logs / "envoy.yaml"
         file.write_text(_envoy_configuration(loaded, front, grpc_port, gateways, envoy_admin), encoding="utf-8")
         programs.start(
@@ -321,11 +326,26 @@ def _find_envoy() -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+def _free_port(stack: contextlib.ExitStack) -> int:
+    """Return a port that was free, kept from other programs until `stack` ends.
+
+    A bound socket keeps it: a server that sets SO_REUSEADDR, as all here do, still listens on it.
+
+    Raises:
+        DemoError: No port was free in many tries.
+    """
+    for port in random.sample(_PORTS, _TRIED_PORTS):
+        holder = socket.socket()
+        try:
+            # Not with SO_REUSEADDR yet: that would bind what another demonstration keeps.
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            continue
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stack.enter_context(holder)
         return port
+    raise DemoError(f"no port between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1 was free: stop what listens there")
 
 
 def _is_free(port: int) -> bool:

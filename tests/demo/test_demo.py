@@ -1,8 +1,10 @@
 """`make run`, as a person meets it: what is printed is run in a shell, and each line does what it says."""
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 
 from cases.corpus import OF_PROOFS
 from extauthz.core.reasons import REASONS
+from extauthz.demo import _free_port
 from support.process import Program, require_program, running, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +74,25 @@ def test_each_decision_is_a_line_of_the_file_that_is_named(demo: Program) -> Non
     wait_until(lambda: decision[1] in decisions.read_text(encoding="utf-8"), "its line")
     (told,) = (told for told in decisions.read_text(encoding="utf-8").splitlines() if decision[1] in told)
     assert json.loads(told)["reason"] == "trusted_proxy_user_missing"
+
+
+def test_no_port_of_the_demonstration_can_become_the_source_of_a_connection(demo: Program) -> None:
+    programs = psutil.Process(demo.pid).children(recursive=True)
+    open_ = [each for program in programs for each in program.net_connections("inet")]
+    ports = {each.laddr.port for each in open_ if each.status == psutil.CONN_LISTEN}
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    assert len(ports) >= 7
+    assert max(ports) < first
+
+
+def test_a_port_is_kept_from_others_until_the_demonstration_ends() -> None:
+    with contextlib.ExitStack() as demonstration:
+        port = _free_port(demonstration)
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        socket.create_server(("127.0.0.1", port)).close()  # its own program sets SO_REUSEADDR
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
 
 
 def test_ctrl_c_stops_everything_that_was_started(demo: Program) -> None:

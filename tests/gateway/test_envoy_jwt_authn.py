@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from websockets.sync.client import connect
 from extauthz.gateway.reference import application
 from gateway.forge import GATEWAY, HOST, USER, Forge
 from gateway.servers import JwksServer, raw_request, until, uvicorn_running
+from support.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "envoy-jwt-authn.yaml"
 ENVOY = shutil.which("envoy", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
@@ -27,12 +27,6 @@ FORGE = Forge()
 OTHER = Forge()
 
 pytestmark = pytest.mark.skipif(ENVOY is None and "CI" not in os.environ, reason="envoy is not on this machine")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(config: dict[str, Any], folder: Path, ready: int) -> subprocess.Popen[bytes]:

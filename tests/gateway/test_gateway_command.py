@@ -1,7 +1,6 @@
 """`extauthz gateway`: the reference Gateway as a process of its own."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +17,14 @@ from websockets.sync.client import connect
 from extauthz.cli.gateway import command
 from gateway.forge import GATEWAY, Forge
 from gateway.servers import until
+from support.ports import free_port
 
 FORGE = Forge()
 
 
 @contextmanager
 def running(*arguments: str, said: list[str] | None = None) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     line = [sys.executable, "-c", "from extauthz.cli.gateway import command; command()"]
     with subprocess.Popen([*line, "--listen", f"127.0.0.1:{port}", *arguments], stderr=subprocess.PIPE) as process:
         try:
