@@ -57,6 +57,9 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
     if not host or len(path) > LONGEST_PATH_CHARACTERS:
         return None
     question: list[Hashable] = [caller, source, principal, host, unread.method]
+    if unread.joined is not None:
+        gateway, _ = _gateway(unread, policy)
+        return _of_joined(unread.joined, gateway, shapes, question, path) if gateway is not None else None
     before = shapes.named.next(unread.extension) if unread.earlier is None else None
     if before is None:
         gateway, _ = _gateway(unread, policy)
@@ -77,6 +80,32 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
     # A shape says how many values there are.
     question.append(shape)
     return Asked(tuple(question), shape, path, keys, naming)
+
+
+def _of_joined(
+    joined: dict[bytes, bytes], gateway: Gateway, shapes: Shapes, question: list[Hashable], path: str
+) -> Asked | None:
+    """Return the question of a message with joined headers, of which `question` is the beginning.
+
+    They come in another order each time, as a map of protobuf's does, so that no place tells anything.
+    """
+    shape = shapes.of(gateway, frozenset(joined), _texts)
+    if shape is None:
+        return None
+    pick = shape.pick
+    if pick is None:
+        pick = shape.pick = _pick(tuple(name.encode() for name in shape.read))
+    question.append(pick(joined))
+    question.append(shape)
+    return Asked(tuple(question), shape, path)
+
+
+def _texts(names: frozenset[bytes]) -> tuple[str, ...] | None:
+    """Return the names; None if one is no text."""
+    try:
+        return tuple(name.decode() for name in names)
+    except UnicodeDecodeError:
+        return None
 
 
 def _gateway(unread: Unread, policy: Policy) -> tuple[Gateway | None, bytes]:
@@ -182,7 +211,7 @@ _remembered_extension: Final = lru_cache(REMEMBERED_PARTS)(_read_extension)
 _peers: Final[dict[bytes, tuple[bytes, bytes]]] = {}
 
 
-def _pick(places: tuple[int, ...] | tuple[str, ...]) -> Callable[[Any], object]:
+def _pick(places: tuple[int, ...] | tuple[str, ...] | tuple[bytes, ...]) -> Callable[[Any], object]:
     """Return what takes the values that are read out of all, always the same number of them."""
     return itemgetter(*places) if places else _nothing
 

@@ -23,8 +23,8 @@ LONGEST_MESSAGE_BYTES: Final = 16_384
 LONGEST_PATH_CHARACTERS: Final = 1024
 
 # The names of a request's headers in a form that tells one wire form from another.
-Names = bytes | frozenset[str] | tuple[bytes, bytes]
-N = TypeVar("N", bytes, frozenset[str], tuple[bytes, bytes])
+Names = bytes | frozenset[bytes] | frozenset[str] | tuple[bytes, bytes]
+N = TypeVar("N", bytes, frozenset[bytes], frozenset[str], tuple[bytes, bytes])
 
 # What tells one request from those that the rules cannot tell from it.
 Question = tuple[Hashable, ...]

@@ -1,4 +1,4 @@
-"""A CheckRequest's bytes taken apart without reading them, where they stand in the one form in which Envoy writes them.
+"""A CheckRequest's bytes taken apart without reading them, where they stand as Envoy writes them.
 
 Protobuf's parser makes an object of Python for each part that is looked at. What is asked again and again needs none of
 them, only the bytes that tell one request from another. Anything that is not in that form is left to the parser, also
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unread:
-    """The parts of a CheckRequest with raw headers, as they came.
+    """The parts of a CheckRequest, as they came.
 
     Attributes:
         source: The Peer; b"" where there is none.
@@ -31,11 +31,23 @@ class Unread:
         method: The method.
         host: The host.
         path: Path and query.
-        headers: Where the HeaderMap begins in the message.
+        headers: Where the HeaderMap begins in the message, which has raw headers, one entry each.
         headers_end: Where it ends.
+        joined: The headers of the other encoding, copies joined: values by name; None where there are none.
     """
 
-    __slots__ = ("destination", "earlier", "extension", "headers", "headers_end", "host", "method", "path", "source")
+    __slots__ = (
+        "destination",
+        "earlier",
+        "extension",
+        "headers",
+        "headers_end",
+        "host",
+        "joined",
+        "method",
+        "path",
+        "source",
+    )
 
     def __init__(self) -> None:
         self.source = b""
@@ -47,6 +59,7 @@ class Unread:
         self.path = b""
         self.headers: i64 = 0
         self.headers_end: i64 = 0
+        self.joined: dict[bytes, bytes] | None = None
 
 
 class _OtherwiseError(Exception):
@@ -71,6 +84,7 @@ _HEADER_MAP: Final = 0x6A
 _HEADER: Final = 0x0A
 KEY: Final = 0x0A
 RAW_VALUE: Final = 0x1A
+_JOINED_VALUE: Final = 0x12
 
 _VARINT: Final = 0
 _WITH_LENGTH: Final = 2
@@ -90,7 +104,8 @@ def take_apart(message: bytes) -> Unread | None:
         _http(message, begin, end, found)
     except (IndexError, UnicodeDecodeError, _OtherwiseError):
         return None
-    return found
+    # Of a message with headers in both encodings, what is in them says which count.
+    return None if found.joined is not None and found.headers else found
 
 
 def _attributes(message: bytes, at: i64, end: i64, found: Unread) -> tuple[i64, i64]:
@@ -148,7 +163,9 @@ def _http(message: bytes, at: i64, end: i64, found: Unread) -> None:
             at = _behind_varint(message, at + 1, end)
             continue
         begin, at = _span(message, at + 1, end)
-        if tag == _HEADER_MAP:
+        if tag == _HEADERS:
+            found.joined = _with_joined(found.joined, message, begin, at)
+        elif tag == _HEADER_MAP:
             seen = _once(seen, tag)
             found.headers, found.headers_end = begin, at
         elif tag == _METHOD:
@@ -166,10 +183,23 @@ def _http(message: bytes, at: i64, end: i64, found: Unread) -> None:
             seen = _once(seen, tag)
             if not _is_ascii(message, begin, at):  # nobody reads it, but what is no text makes the message none
                 raise _OtherwiseError
-        elif tag == _HEADERS:
-            raise _OtherwiseError
         else:
             _pass_over(tag)
+
+
+def _with_joined(joined: dict[bytes, bytes] | None, message: bytes, begin: i64, end: i64) -> dict[bytes, bytes]:
+    """Return joined headers and one more: an entry of a map has a key and a value, also where these are empty."""
+    if joined is None:
+        joined = {}
+    key_end = _key_end(message, begin, end)
+    if message[key_end] != _JOINED_VALUE:
+        raise _OtherwiseError
+    value, value_end = _span(message, key_end + 1, end)
+    name = message[begin + 2 : key_end]
+    if value_end != end or name in joined:  # of two entries with one key a parser takes the last
+        raise _OtherwiseError
+    joined[name] = message[value:end]
+    return joined
 
 
 def read_headers(message: bytes, unread: Unread) -> tuple[list[bytes], list[bytes]] | None:

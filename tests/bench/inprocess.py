@@ -52,7 +52,9 @@ def measure(plan: Plan) -> Iterator[Section]:
     """Measure, and yield this part of the report."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = (*_decisions(folder, plan), *_bytes_to_bytes(folder, plan), *_with_telemetry(folder, plan))
+        lines = (*_decisions(folder, plan), *_bytes_to_bytes(folder, plan))
+        for form in ("raw", "joined"):
+            lines = (*lines, *_with_telemetry(folder, plan, form))
         lines = (*lines, *_signatures(folder, plan))
     yield Section(
         "inprocess",
@@ -162,13 +164,13 @@ def _watched(folder: Path) -> Iterator[tuple[Authorizer, DecisionLog]]:
         telemetry.close()
 
 
-def _with_telemetry(folder: Path, plan: Plan) -> Iterator[Line]:
+def _with_telemetry(folder: Path, plan: Plan, form: str) -> Iterator[Line]:
     """Everything on, twice: what the caller waits for, and all processor time until the line is in the file."""
-    raw = message(raw=True)
+    sent = message(raw=form == "raw")
     waited: list[float] = []
     spent: list[float] = []
     with _watched(folder) as (found, log):
-        check = allowed(found, raw)
+        check = allowed(found, sent)
         asked = 1
         for _ in range(plan.call_rounds):
             _wait_written(log, asked)
@@ -179,7 +181,7 @@ def _with_telemetry(folder: Path, plan: Plan) -> Iterator[Line]:
             asked += DECISIONS_LOGGED
             _wait_written(log, asked)
             spent.append((time.process_time() - processor) / DECISIONS_LOGGED * 1e6)
-    everything = "bytes to bytes, headers raw, stamp reused, decision log and metrics on"
+    everything = f"bytes to bytes, headers {form}, stamp reused, decision log and metrics on"
     yield Line(f"{everything}: until the answer", "µs", figure(waited), Target(at_most=20))
     yield Line(
         f"{everything}: all processor time, until the line is in the file", "µs", figure(spent), Target(at_most=20)

@@ -5,27 +5,55 @@ import random
 import pytest
 
 from cases.build import PAIRS
-from cases.messages import check_request
-from extauthz.wire.unread import take_apart
-from wire.forged import CHANGES, HTTP, NAMED, OTHER_PEER, PEER, WHOLE, agrees, attributes, entry, field, length
+from cases.messages import Form, check_request
+from extauthz.wire.shape import Shapes
+from wire.forged import (
+    CHANGES,
+    HEADERS,
+    HTTP,
+    JOINED,
+    LINE,
+    NAMED,
+    OTHER_PEER,
+    PEER,
+    WHOLE,
+    agrees,
+    ask,
+    attributes,
+    entry,
+    field,
+    length,
+)
 
 GOOD = check_request(PAIRS, form="raw", gateway="g", principal=b"spiffe://cluster/proxy")
+GOOD_JOINED = check_request(PAIRS, form="map", gateway="g", principal=b"spiffe://cluster/proxy")
 
 
-def test_what_envoy_sends_is_taken_apart() -> None:
-    assert agrees(GOOD)
-    long = check_request(
-        [*PAIRS, ("cookie", "c" * 9_000), ("empty", "")], form="raw", gateway="g", path="/" + "p" * 300
-    )
+@pytest.mark.parametrize("form", ["raw", "map"])
+def test_what_envoy_sends_is_taken_apart(form: Form) -> None:
+    assert agrees(check_request(PAIRS, form=form, gateway="g", principal=b"spiffe://cluster/proxy"))
+    long = check_request([*PAIRS, ("cookie", "c" * 9_000), ("empty", "")], form=form, gateway="g", path="/" + "p" * 300)
     assert agrees(long)
 
 
-def test_joined_headers_are_left_to_the_parser() -> None:
-    assert take_apart(check_request(PAIRS, form="map", gateway="g")) is None
+def test_joined_headers_in_any_order_are_one_question() -> None:
+    shapes = Shapes()
+    questions = set()
+    for at in range(len(JOINED)):
+        message = attributes(WHOLE[0], field(4, field(2, LINE + b"".join((*JOINED[at:], *JOINED[:at])))), NAMED)
+        assert agrees(message, shapes)
+        asked = ask(message, shapes)
+        assert asked is not None
+        questions.add(asked.question)
+    assert len(questions) == 1
 
 
 def _http(*fields: bytes) -> bytes:
     return attributes(WHOLE[0], field(4, field(2, b"".join(fields))), NAMED)
+
+
+def _joined(name: bytes, value: bytes) -> bytes:
+    return field(3, field(1, name) + field(2, value))
 
 
 # Each means something else to a parser, or nothing at all, than it seems to.
@@ -38,6 +66,22 @@ FORGED = {
     "a second path": _http(HTTP, field(4, b"/admin")),
     "a second list of headers": _http(HTTP, field(13, field(1, field(1, b"x-forwarded-user") + field(3, b"eve")))),
     "joined headers beside the raw ones": _http(HTTP, field(3, field(1, b"x-a") + field(2, b"b"))),
+    "raw headers beside the joined ones": _http(LINE, *JOINED, field(13, HEADERS)),
+    "an empty list of raw headers beside the joined ones": _http(LINE, *JOINED, field(13, b"")),
+    "a joined header twice, of which the last counts": _http(LINE, *JOINED, _joined(b"x-forwarded-user", b"eve")),
+    "a joined header twice, first and last": _http(LINE, _joined(b"x-forwarded-user", b"eve"), *JOINED),
+    "a joined header without a value": _http(LINE, *JOINED, field(3, field(1, b"x-a"))),
+    "a joined header without a name": _http(LINE, *JOINED, field(3, field(2, b"x-a"))),
+    "a joined header of nothing": _http(LINE, *JOINED, field(3, b"")),
+    "a joined header of nothing, at the end": attributes(NAMED, field(4, field(2, LINE + field(3, b"")))),
+    "a joined header whose value comes first": _http(LINE, *JOINED, field(3, field(2, b"b") + field(1, b"x-a"))),
+    "a joined header with two values": _http(LINE, field(3, field(1, b"x-a") + field(2, b"b") + field(2, b"c"))),
+    "a joined header with two names": _http(LINE, field(3, field(1, b"x-a") + field(2, b"b") + field(1, b"x-b"))),
+    "a joined header with a raw value": _http(LINE, *JOINED, field(3, field(1, b"x-a") + field(3, b"b"))),
+    "a joined header whose name is no text": _http(LINE, *JOINED, _joined(b"x-\xff", b"b")),
+    "a joined header whose name is longer than it": _http(LINE, *JOINED, field(3, b"\x0a\x05x-a") + field(2, b"b")),
+    "a joined header whose value is longer than it": _http(LINE, *JOINED, field(3, b"\x0a\x01a\x12\x05b") + b"bbbb"),
+    "a joined header in capitals": _http(LINE, *JOINED, _joined(b"X-Forwarded-User", b"eve")),
     "attributes twice": attributes(*WHOLE) + attributes(field(1, OTHER_PEER)),
     "something behind the attributes": attributes(*WHOLE) + field(2, b"x"),
     "a source that is no Peer": attributes(field(1, b"\x0a\x05x"), *WHOLE[1:]),
@@ -90,12 +134,13 @@ def test_extension_names_the_gateway_that_it_names_to_a_parser(end: bytes) -> No
     agrees(attributes(*WHOLE[:2], field(10, extension), NAMED))
 
 
-def test_changed_messages_mean_the_same_to_both_or_are_left_to_the_parser() -> None:
+@pytest.mark.parametrize(("whole", "http"), [(GOOD, HTTP), (GOOD_JOINED, LINE + b"".join(JOINED))], ids=["raw", "map"])
+def test_changed_messages_mean_the_same_to_both_or_are_left_to_the_parser(whole: bytes, http: bytes) -> None:
     draw = random.Random(7)  # noqa: S311 - the same each time
     taken = 0
     for _ in range(20_000):
         inside = draw.random() < 0.5  # with the lengths around it right, it is not refused for these alone
-        message = HTTP if inside else GOOD
+        message = http if inside else whole
         for _ in range(draw.randrange(1, 4)):
             message = draw.choice(CHANGES)(draw, message)
         taken += agrees(_http(message) if inside else message)
@@ -108,12 +153,14 @@ def _part(draw: random.Random) -> bytes:
     return draw.choice((field(number, content), length(number << 3) + length(draw.choice((0, 1, 300, 2**63)))))
 
 
-def test_messages_of_any_parts_mean_the_same_to_both_or_are_left_to_the_parser() -> None:
+@pytest.mark.parametrize("joined", [False, True], ids=["raw", "map"])
+def test_messages_of_any_parts_mean_the_same_to_both_or_are_left_to_the_parser(*, joined: bool) -> None:
     draw = random.Random(11)  # noqa: S311 - the same each time
     taken = 0
     for _ in range(20_000):
-        headers = b"".join(entry(draw) for _ in range(draw.randrange(1, 5)))
-        http = [field(2, b"GET"), field(4, b"/a"), field(5, b"gateway.example.com"), field(13, headers)]
+        headers = [entry(draw, joined=joined) for _ in range(draw.randrange(1, 5))]
+        http = [field(2, b"GET"), field(4, b"/a"), field(5, b"gateway.example.com")]
+        http += headers if joined else [field(13, b"".join(headers))]
         http += [_part(draw) for _ in range(draw.choice((0, 0, 1)))]
         draw.shuffle(http)
         parts = [*WHOLE[:1], NAMED, field(4, field(2, b"".join(http)))]
