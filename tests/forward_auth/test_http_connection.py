@@ -195,7 +195,7 @@ def refuses(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):  # from Python 3.13 on a closed server's file is removed
             return True
     return False
 
