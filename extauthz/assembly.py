@@ -25,7 +25,8 @@ from extauthz.stamp.keys import KeyDirectory, KeyDirectoryError, generate
 from extauthz.stamp.keys import load as load_keys
 from extauthz.stamp.keyset import Schedule
 from extauthz.stamp.signer import Signatures, Stamper
-from extauthz.telemetry.decision_log import NONE, STDOUT, DecisionLogSettings
+from extauthz.telemetry.decision_log import NONE, STDOUT, DecisionLog, DecisionLogSettings, open_settings
+from extauthz.telemetry.output import OutputError
 from extauthz.wire.answer import AnswerBuilder
 
 _log: Final = get_logger(__name__)
@@ -220,6 +221,18 @@ def decision_log_settings(loaded: Loaded) -> DecisionLogSettings:
         rotate_bytes=log.rotate_bytes,
         keep=log.keep,
     )
+
+
+def open_decision_log(loaded: Loaded) -> DecisionLog:
+    """Open what writes the decisions.
+
+    Raises:
+        AssemblyError: Its output cannot be written.
+    """
+    try:
+        return DecisionLog(open_settings(decision_log_settings(loaded)))
+    except OutputError as error:
+        raise AssemblyError(f"decisionLog.output: {error}") from error
 
 
 def open_certificates(loaded: Loaded) -> Certificates | None:

@@ -19,6 +19,7 @@ from extauthz.assembly import (
     make_snapshot,
     open_admin_token,
     open_certificates,
+    open_decision_log,
     open_keys,
     server_faults,
 )
@@ -27,13 +28,11 @@ from extauthz.authorizer import Authorizer
 from extauthz.build import build
 from extauthz.config.compile import UNRESOLVED, follow_peers
 from extauthz.config.load import Loaded
-from extauthz.config.values import Endpoint, seconds
+from extauthz.config.values import seconds
 from extauthz.console import Console
-from extauthz.doors.admin import AdminDoor, AdminDoorSettings
-from extauthz.doors.certificates import CertificateError, Certificates
+from extauthz.doors.certificates import CertificateError
+from extauthz.doors.configured import admin_door, grpc_door, http_door, open_unless_default
 from extauthz.doors.endpoints import DoorError
-from extauthz.doors.grpc_shared import GrpcDoorSettings, GrpcServer
-from extauthz.doors.http import HttpDoor, HttpDoorSettings
 from extauthz.key_watch import KeyWatch
 from extauthz.logs import get_logger
 from extauthz.metrics import Metrics
@@ -43,7 +42,6 @@ from extauthz.reload import RefusedError, Reloader
 from extauthz.stamp.jwks import Jwks
 from extauthz.stamp.signer import Signatures
 from extauthz.telemetry import otel
-from extauthz.telemetry.decision_log import DecisionLog, open_settings
 from extauthz.telemetry.output import OutputError
 from extauthz.telemetry.prometheus import Exposition
 from extauthz.telemetry.recent import Recent
@@ -63,9 +61,6 @@ LOST_SECONDS: Final = 60.0
 # checks needs some of these. It ends when nobody has asked for so long, at the latest after this share of the drain.
 QUIET_SECONDS: Final = 0.25
 FAREWELL_SHARE: Final = 0.5
-
-# For what is under way at the admin address at the end: nothing there is worth more.
-ADMIN_DRAIN_SECONDS: Final = 1
 
 # How long a start, and a reload that brings new names, waits for the first answers about names in `trustedProxies`.
 # What is not known then trusts nobody until it is.
@@ -113,7 +108,7 @@ class Service:
             lambda: self.telemetry.tally.read(),  # noqa: PLW0108 - which is made of this
             lambda: self.reloader.status.loaded.settings.decision_log.redact,
         )
-        self.decision_log: Final = _open_decision_log(loaded)
+        self.decision_log: Final = open_decision_log(loaded)
         self._otel: Final = otel.start(
             os.environ,
             lambda: self._metrics.measure(),  # noqa: PLW0108 - made below
@@ -154,29 +149,12 @@ class Service:
             certificates = open_certificates(loaded)
         except CertificateError as error:
             raise AssemblyError(f"tls: {error}") from error
-        self._grpc: Final = self._make_grpc(certificates)
-        self._http: Final = HttpDoor(
-            self.authorizer,
-            HttpDoorSettings(
-                endpoints=tuple(map(Endpoint.parse, settings.listen.http)),
-                most_connections=settings.server.max_concurrent,
-                most_headers=settings.limits.headers,
-                most_head_bytes=settings.limits.message_bytes,
-                drain_seconds=settings.server.drain_seconds,
-                jwks=self._jwks,
-                loop=settings.server.http_loop,
-            ),
-        )
-        self._admin: Final = AdminDoor(
-            Console(self.view, recent),
-            AdminDoorSettings(
-                endpoints=tuple(map(Endpoint.parse, settings.listen.admin)),
-                hosts=settings.admin.hosts,
-                token=open_admin_token(loaded),
-                drain_seconds=ADMIN_DRAIN_SECONDS,
-                ready=self.view.ready,
-                metrics=self.metrics.render,
-            ),
+        traced = self._otel is not None and self._otel.traces
+        self._grpc: Final = grpc_door(settings, self.authorizer, certificates, traced=traced)
+        self._http: Final = http_door(settings, self.authorizer, self._jwks)
+        console = Console(self.view, recent)
+        self._admin: Final = admin_door(
+            settings, console, open_admin_token(loaded), self.view.ready, self.metrics.render
         )
 
     def run(self) -> None:
@@ -191,26 +169,6 @@ class Service:
         self._open()
         ended = self._look_after()
         self._close(ended)
-
-    def _make_grpc(self, certificates: Certificates | None) -> GrpcServer:
-        settings = self._loaded.settings
-        door = GrpcDoorSettings(
-            endpoints=tuple(map(Endpoint.parse, settings.listen.grpc)),
-            certificates=certificates,
-            # Whether they are asked for may change while the service runs; that they are shown may not.
-            read_principals=settings.tls is not None and settings.tls.client_ca is not None,
-            most_calls=settings.server.max_concurrent,
-            most_message_bytes=settings.limits.message_bytes,
-        )
-        check = self.authorizer.check
-        traced = self._otel is not None and self._otel.traces
-        if settings.server.engine == "native":
-            from extauthz.doors.envoy_native import NativeDoor  # noqa: PLC0415 - of two engines one is loaded
-
-            return NativeDoor(check, door, traced=traced)
-        from extauthz.doors.envoy_grpc import GrpcDoor  # noqa: PLC0415
-
-        return GrpcDoor(check, self.authorizer.admits, door, traced=check if traced else None)
 
     def _say_notes(self) -> None:
         for fault in self._loaded.notices:
@@ -228,8 +186,8 @@ class Service:
         self._await_first_answers()
         # Last the door with the health service: when it says that the service serves, every door does.
         try:
-            _open_unless_default(self._http, "http", named="http" in settings.listen.model_fields_set)
-            _open_unless_default(self._admin, "admin", named="admin" in settings.listen.model_fields_set)
+            open_unless_default(self._http, "http", settings)
+            open_unless_default(self._admin, "admin", settings)
             self._grpc.start()
         except DoorError:
             self._http.drain()
@@ -401,28 +359,7 @@ class Service:
         self._signals.put(number)
 
 
-def _open_decision_log(loaded: Loaded) -> DecisionLog:
-    try:
-        return DecisionLog(open_settings(decision_log_settings(loaded)))
-    except OutputError as error:
-        raise AssemblyError(f"decisionLog.output: {error}") from error
-
-
 def _keys_wanted(loaded: Loaded) -> tuple[object, ...]:
     """Return what a directory of keys is opened by: while it stays the same, so does the directory."""
     stamp = loaded.settings.stamp
     return (stamp.enabled, loaded.path(stamp.keys), seconds(stamp.lifetime))
-
-
-def _open_unless_default(door: HttpDoor | AdminDoor, name: str, *, named: bool) -> None:
-    """Open a door; where nobody named its address, another server on the default one is no reason to end.
-
-    Raises:
-        DoorError: An address that the file or the command line names cannot be listened on.
-    """
-    try:
-        door.start()
-    except DoorError as error:
-        if named:
-            raise DoorError(f"listen.{name} (or --{name}): {error}") from error
-        _log.error(f"this door stays closed: name an address under listen.{name}", door=name, error=str(error))
