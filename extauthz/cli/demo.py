@@ -23,7 +23,8 @@ def command(config_file: Path) -> None:
     A real Envoy in front, extauthz, and a reference Gateway behind. Ctrl-C stops all.
     """
     from extauthz.config.faults import ConfigError  # noqa: PLC0415 - help must be quick
-    from extauthz.demo import DECISIONS, DemoError, running  # noqa: PLC0415
+    from extauthz.demo.programs import DemoError  # noqa: PLC0415
+    from extauthz.demo.running import DECISIONS, running  # noqa: PLC0415
     from extauthz.proxies.from_config import GapError  # noqa: PLC0415
 
     # Whatever asks to stop, a closed terminal too, unwinds the block below, which stops what it started.
@@ -59,7 +60,7 @@ def _stop(*_: object) -> None:
 
 def _short(command: str) -> str:
     """Let the shell repeat what would fill the screen."""
-    from extauthz.demo import LONG_HEADER_BYTES  # noqa: PLC0415 - help must be quick
+    from extauthz.demo.lines import LONG_HEADER_BYTES  # noqa: PLC0415 - help must be quick
 
     long = "a" * LONG_HEADER_BYTES
     return command.replace(f"'x-long: {long}'", f"\"x-long: $(printf 'a%.0s' $(seq {LONG_HEADER_BYTES}))\"")

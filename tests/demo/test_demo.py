@@ -15,7 +15,7 @@ import pytest
 
 from cases.corpus import OF_PROOFS
 from extauthz.core.reasons import REASONS
-from extauthz.demo import _free_port
+from extauthz.demo.programs import free_port
 from support.process import Program, require_program, running, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_no_port_of_the_demonstration_can_become_the_source_of_a_connection(demo
 
 def test_a_port_is_kept_from_others_until_the_demonstration_ends() -> None:
     with contextlib.ExitStack() as demonstration:
-        port = _free_port(demonstration)
+        port = free_port(demonstration)
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))
         socket.create_server(("127.0.0.1", port)).close()  # its own program sets SO_REUSEADDR
