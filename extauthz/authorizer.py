@@ -137,7 +137,10 @@ class Authorizer:
                 parts = _parts(snapshot, decided, path, envoy.parts_of)
             else:
                 try:
-                    request = envoy.decode(message, caller)
+                    if asked is not None:
+                        request = envoy_question.read(message, asked, caller)
+                    else:
+                        request = envoy.decode(message, caller)
                 except envoy.UnreadableError:
                     request = _unreadable(caller)
                 path = request.path

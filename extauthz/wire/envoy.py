@@ -23,7 +23,8 @@ _OK: Final = 0
 _PERMISSION_DENIED: Final = 7
 _UNAUTHENTICATED: Final = 16
 
-_PSEUDO: Final = frozenset({":authority", ":method", ":path", ":protocol", ":scheme"})
+# What stands among the headers of HTTP/2 and is none; Envoy tells it apart from them too.
+PSEUDO_HEADERS: Final = frozenset({":authority", ":method", ":path", ":protocol", ":scheme"})
 
 _OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -61,7 +62,7 @@ def decode(message: bytes, caller: Caller) -> Request:
 
 def _from_map(values: Mapping[str, bytes], size: int) -> Headers:
     """Read the map form: repeated headers are joined already, and how often one came is not known."""
-    headers = Headers(set(values) - _PSEUDO, values.get, exact=False, size=size)
+    headers = Headers(set(values) - PSEUDO_HEADERS, values.get, exact=False, size=size)
     # Envoy folds names; what another caller does not is folded here, and names that become equal are joined.
     if fold(headers.together) != headers.together:
         return Headers.joined(values.items(), exact=False, size=size)
@@ -72,7 +73,7 @@ def _from_raw(entries: Sequence[pb.HeaderValue], size: int) -> Headers:
     """Read the raw form: one entry per occurrence, in order."""
     by_name = {entry.key: entry for entry in entries}
     count = len(by_name)
-    for pseudo in _PSEUDO:
+    for pseudo in PSEUDO_HEADERS:
         by_name.pop(pseudo, None)
     get = by_name.get
 

@@ -1,6 +1,7 @@
 """What tells one CheckRequest from another, before it is read: the question that an allow is recalled for.
 
-Compiled, a message in Envoy's own form is taken apart by its bytes; else, and in plain Python, the parser reads it.
+Compiled, a message in Envoy's own form is taken apart by its bytes, and read from these where it has to be read. Else,
+and in plain Python, the parser reads it.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -12,10 +13,10 @@ from google.protobuf.message import DecodeError
 
 from extauthz.build import build
 from extauthz.core.policy import Gateway, Policy
-from extauthz.core.request import Caller
-from extauthz.wire.envoy import GATEWAY_EXTENSION
+from extauthz.core.request import Caller, Headers, Request
+from extauthz.wire.envoy import GATEWAY_EXTENSION, PSEUDO_HEADERS, decode
 from extauthz.wire.pb import check_pb2 as pb
-from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shapes
+from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shape, Shapes
 from extauthz.wire.unread import KEY, RAW_VALUE, Unread, read_headers, read_known_headers, take_apart
 
 # Raw headers are told apart by their bytes; in plain Python the parser is the quicker way to these.
@@ -59,7 +60,7 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
     question: list[Hashable] = [caller, source, principal, host, unread.method]
     if unread.joined is not None:
         gateway, _ = _gateway(unread, policy)
-        return _of_joined(unread.joined, gateway, shapes, question, path) if gateway is not None else None
+        return _of_joined(unread, unread.joined, gateway, shapes, question, path) if gateway is not None else None
     before = shapes.named.next(unread.extension) if unread.earlier is None else None
     if before is None:
         gateway, _ = _gateway(unread, policy)
@@ -79,11 +80,11 @@ def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, sh
         question[5:] = [values[place] for place in shape.at]
     # A shape says how many values there are.
     question.append(shape)
-    return Asked(tuple(question), shape, path, keys, naming)
+    return Asked(tuple(question), shape, path, keys, naming, unread)
 
 
-def _of_joined(
-    joined: dict[bytes, bytes], gateway: Gateway, shapes: Shapes, question: list[Hashable], path: str
+def _of_joined(  # noqa: PLR0913, PLR0917 - by position, because a keyword costs time here
+    unread: Unread, joined: dict[bytes, bytes], gateway: Gateway, shapes: Shapes, question: list[Hashable], path: str
 ) -> Asked | None:
     """Return the question of a message with joined headers, of which `question` is the beginning.
 
@@ -97,7 +98,7 @@ def _of_joined(
         pick = shape.pick = _pick(tuple(name.encode() for name in shape.read))
     question.append(pick(joined))
     question.append(shape)
-    return Asked(tuple(question), shape, path)
+    return Asked(tuple(question), shape, path, None, b"", unread)
 
 
 def _texts(names: frozenset[bytes]) -> tuple[str, ...] | None:
@@ -108,12 +109,59 @@ def _texts(names: frozenset[bytes]) -> tuple[str, ...] | None:
         return None
 
 
+def read(message: bytes, asked: Asked, caller: Caller) -> Request:
+    """Read the message of a question, as `envoy.decode` does; what was taken apart without a parser.
+
+    Raises:
+        UnreadableError: The bytes are no CheckRequest, or a text in it is no UTF-8.
+    """
+    unread = asked.unread
+    headers = _headers(message, unread, asked.shape) if unread is not None else None
+    if unread is None or headers is None:
+        return decode(message, caller)
+    source, principal = _peer(unread.source)
+    return Request(
+        caller,
+        _named(_extensions(unread)),
+        source.decode(errors="replace"),
+        unread.method.decode(),
+        unread.host.decode(),
+        asked.path,
+        headers,
+        "",
+        principal.decode(errors="replace"),
+    )
+
+
+def _headers(message: bytes, unread: Unread, shape: Shape) -> Headers | None:
+    """Return the headers of a message that was taken apart, in whose shape no name is there twice."""
+    names = shape.told
+    if names is None:
+        names = shape.told = tuple(name for name in shape.names if name not in PSEUDO_HEADERS)
+    joined = unread.joined
+    if joined is not None:
+        values = {name.decode(): value for name, value in joined.items()}
+        return Headers(names, values.get, exact=False, size=len(message))
+    raw = read_headers(message, unread)
+    if raw is None:
+        return None
+    values = dict(zip(shape.names, raw[1], strict=True))
+    if len(names) < len(values):
+        for name in PSEUDO_HEADERS:
+            values.pop(name, None)
+    return Headers(names, values.get, exact=True, size=len(message))
+
+
+def _extensions(unread: Unread) -> list[bytes]:
+    return [unread.extension] if unread.earlier is None else [*unread.earlier, unread.extension]
+
+
 def _gateway(unread: Unread, policy: Policy) -> tuple[Gateway | None, bytes]:
     """Return the gateway that a message that was taken apart belongs to, and the part that says so alone.
 
     None if it belongs to none; b"" where more says so: the host does, if no entry of context_extensions does.
     """
-    extensions = [unread.extension] if unread.earlier is None else [*unread.earlier, unread.extension]
+    extensions = _extensions(unread)
     try:
         named = _named(extensions)
     except DecodeError:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from extauthz.core.policy import Gateway
 from extauthz.core.steps import WEIGHED
 from extauthz.core.text import fold
+from extauthz.wire.unread import Unread
 
 # The sets of header names that are kept: browsers and programs send few different ones.
 MOST_SHAPES: Final = 512
@@ -39,9 +40,10 @@ class Shape:
         read: Those whose value a rule or the log reads, in the order of `names`.
         at: Where these stand in `names`.
         pick: What a wire form makes of it, once; None before that.
+        told: The names that a rule is told of, all but Envoy's pseudo-headers; None before a wire form says which.
     """
 
-    __slots__ = ("at", "gateway", "names", "pick", "read")
+    __slots__ = ("at", "gateway", "names", "pick", "read", "told")
 
     def __init__(self, gateway: Gateway, names: tuple[str, ...]) -> None:
         reads = {*gateway.reads, *WEIGHED}
@@ -50,6 +52,7 @@ class Shape:
         self.at: Final = tuple(position for position, name in enumerate(names) if name in reads)
         self.read: Final = tuple(names[position] for position in self.at)
         self.pick: Any = None
+        self.told: tuple[str, ...] | None = None
 
 
 class Header:
@@ -96,18 +99,26 @@ class Asked:
         path: Its path and query, which no rule reads.
         keys: Its headers' names, each as it is written, where these are not known in their places yet; else None.
         naming: What names its gateway on the wire, whatever else is asked; b"" where more says so.
+        unread: The message, where it was taken apart: it can be read without a parser; else None.
     """
 
-    __slots__ = ("keys", "naming", "path", "question", "shape")
+    __slots__ = ("keys", "naming", "path", "question", "shape", "unread")
 
-    def __init__(
-        self, question: Question, shape: Shape, path: str, keys: Sequence[bytes] | None = None, naming: bytes = b""
+    def __init__(  # noqa: PLR0913, PLR0917 - by position, because a keyword costs time here
+        self,
+        question: Question,
+        shape: Shape,
+        path: str,
+        keys: Sequence[bytes] | None = None,
+        naming: bytes = b"",
+        unread: Unread | None = None,
     ) -> None:
         self.question: Final = question
         self.shape: Final = shape
         self.path: Final = path
         self.keys: Final = keys
         self.naming: Final = naming
+        self.unread: Final = unread
 
 
 class Shapes:

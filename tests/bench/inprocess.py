@@ -1,6 +1,7 @@
 """The path itself, in one process without a server: the decision, bytes to bytes, the signature, the verifier."""
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -43,6 +44,8 @@ CALLER: Final = Caller(parse_address("127.0.0.1"))
 DECISIONS_LOGGED: Final = 500
 """Decisions in one round with the log on: less than may wait to be written, so that none is dropped."""
 WRITE_SECONDS: Final = 30.0
+USERS_IN_TURN: Final = 3_000
+"""More than are kept (recall.MOST_KEPT, in two generations), so that nobody's allow is recalled."""
 
 PARSE, ES256 = "parse the CheckRequest (protobuf alone)", "one ES256 signature (cryptography alone)"
 ES256_VERIFY = "one ES256 verification (cryptography alone)"
@@ -59,7 +62,8 @@ def measure(plan: Plan) -> Iterator[Section]:
     yield Section(
         "inprocess",
         "In process",
-        "One thread calls the function again and again; no server and no network. The request has 16 headers.",
+        "One thread calls the function again and again; no server and no network. The request has 16 headers. "
+        f"Not asked before: {USERS_IN_TURN:,} users in turn, more than are kept.",
         lines,
     )
     if is_compiled():
@@ -119,6 +123,7 @@ def _decisions(folder: Path, plan: Plan) -> Iterator[Line]:
 def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
     joined, raw = message(raw=False), message(raw=True)
     plain = authorizer(configuration(stamp=False), folder)
+    everyone = authorizer(configuration({"openclaw": gateway(allowUsers=[])}, stamp=False), folder)
     reused = authorizer(configuration(), folder)
     asked = HttpMessage.of(
         "GET",
@@ -135,8 +140,10 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
         "bytes to bytes, headers joined, no stamp": allowed(plain, joined),
         "bytes to bytes, headers raw, stamp reused": allowed(reused, raw),
         "bytes to bytes, headers joined, stamp reused": allowed(reused, joined),
-        "bytes to bytes, headers raw, stamp reused, nothing recalled": allowed(anew, raw),
-        "bytes to bytes, headers joined, stamp reused, nothing recalled": allowed(anew, joined),
+        "bytes to bytes, headers raw, no stamp, not asked before": _not_asked_before(everyone, raw=True),
+        "bytes to bytes, headers joined, no stamp, not asked before": _not_asked_before(everyone, raw=False),
+        "bytes to bytes, headers raw, a denial": _denied(plain, raw=True),
+        "bytes to bytes, headers joined, a denial": _denied(plain, raw=False),
         "HTTP door (Traefik), parsed request to answer, stamp reused, nothing recalled": lambda: anew.forward(
             asked, CALLER
         ),
@@ -144,6 +151,20 @@ def _bytes_to_bytes(folder: Path, plan: Plan) -> Iterator[Line]:
     }
     for name, values in microseconds(calls, plan.call_rounds).items():
         yield Line(name, "µs", figure(values))
+
+
+def _not_asked_before(found: Authorizer, *, raw: bool) -> Call:
+    messages = [message(raw=raw, user=f"user-{number}@example.com") for number in range(USERS_IN_TURN)]
+    allowed(found, messages[0])
+    turn = itertools.cycle(messages)
+    return lambda: found.check(next(turn), CALLER)
+
+
+def _denied(found: Authorizer, *, raw: bool) -> Call:
+    sent = message(raw=raw, user="eve@example.com")
+    if pb.CheckResponse.FromString(found.check(sent, CALLER)).HasField("ok_response"):
+        raise RuntimeError("the request that is measured is allowed")
+    return lambda: found.check(sent, CALLER)
 
 
 @contextlib.contextmanager

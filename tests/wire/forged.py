@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cases.build import LOOPBACK, PAIRS, gateway, policy_of
+from extauthz.core.request import Request
 from extauthz.wire import envoy, envoy_question
 from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import Asked, Shapes
@@ -89,7 +90,20 @@ def agrees(message: bytes, shapes: Shapes | None = None) -> bool:
     else:
         assert [entry.key for entry in parsed.header_map.headers] == list(asked.shape.names)
     assert [read.headers.read(name) or b"" for name in asked.shape.read] == values
+    assert _told(envoy_question.read(message, asked, LOOPBACK)) == _told(read)
     return True
+
+
+def _told(request: Request) -> tuple[object, ...]:
+    """Return everything that a request tells the rules."""
+    headers = request.headers
+    assert headers is not None
+    # A map has no order.
+    names = list(headers.names) if headers.exact else sorted(headers.names)
+    pseudo = [headers.read(name) for name in (":authority", ":method", ":path", ":protocol", ":scheme", ":weird")]
+    values = [headers.read(name) for name in (*names, "not-there")]
+    told = (names, values, pseudo, headers.exact, sorted(headers.repeated), headers.size, len(headers.together))
+    return (*request._replace(headers=None), *told)
 
 
 def attributes(*fields: bytes) -> bytes:
