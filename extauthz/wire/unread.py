@@ -1,7 +1,7 @@
 """A CheckRequest's bytes taken apart without reading them, where they stand as Envoy writes them.
 
-Protobuf's parser makes an object of Python for each part that is looked at. What is asked again and again needs none of
-them, only the bytes that tell one request from another. Anything that is not in that form is left to the parser, also
+Protobuf's parser makes an object of Python for each part that is looked at. A decision needs none of them, only the bytes
+that tell one request from another, and those that its rules read. Anything that is not in that form is left to the parser, also
 what it would refuse: nothing is accepted here that it does not accept, and nothing means something else here.
 
 Compiled this takes 27 % of the parser's instructions, in plain Python more than the parser: envoy_question.py chooses.
