@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from extauthz.stamp.signer import Issued
 
 # Allows that are kept, in each of two generations. With what shapes, answers and stamps take beside each, measured:
-# 4 KB, and 26 KB where names and host are as long as they may be.
+# 4 KB, and 26 KB where names (wire/shape.py) and host are as long as they may be.
 MOST_KEPT: Final = 1024
 # What is longer is decided anew each time, so that what is kept is bounded in bytes too. A usual question has 1 KB.
 LONGEST_QUESTION: Final = 2048  # in bytes and characters of all that is in it
 LONGEST_USER_CHARACTERS: Final = 256
-# The names of all headers together, and what Python takes for each beside its characters. A usual request has 2 KB.
-LONGEST_NAMES_BYTES: Final = 8192
-_NAME_BYTES: Final = 60
 
 
 class AroundLine:
@@ -119,7 +116,6 @@ class Recall:
             or not isinstance(decision, Allow)
             or len(decision.user) > LONGEST_USER_CHARACTERS
             or _length(asked.question) > LONGEST_QUESTION
-            or len(headers.together) + _NAME_BYTES * len(headers.names) > LONGEST_NAMES_BYTES
         ):
             return decided
         # Of all other headers the values are let go of: whoever tells of this allow again tells nobody else's.

@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Final
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 12.0
 _POLL_SECONDS: Final = 0.05
-# Below the ephemeral range of a system as it comes: a port of that can become the source port of somebody's connection
-# before it is listened on.
-_PORTS: Final = range(10_000, 32_000)
+# Below the usual ephemeral ranges: a port of these can become the source port of somebody's connection before it is
+# listened on.
+PORTS: Final = range(10_000, 32_000)
 _TRIED_PORTS: Final = 500
 
 
@@ -77,14 +78,15 @@ def _stop(program: subprocess.Popen[bytes]) -> None:
 
 
 def free_port(stack: contextlib.ExitStack) -> int:
-    """Return a port that was free, kept from other programs until `stack` ends.
+    """Return a port that was free, kept from others who look for one until `stack` ends.
 
-    A bound socket keeps it: a server that sets SO_REUSEADDR, as all here do, still listens on it.
+    A bound socket keeps it: on Linux a server that sets SO_REUSEADDR, as all here do, still listens on it. Elsewhere it
+    could not, and the port is only drawn.
 
     Raises:
         DemoError: No port was free in many tries.
     """
-    for port in random.sample(_PORTS, _TRIED_PORTS):
+    for port in random.sample(PORTS, _TRIED_PORTS):
         holder = socket.socket()
         try:
             # Not with SO_REUSEADDR yet: that would bind what another demonstration keeps.
@@ -92,10 +94,13 @@ def free_port(stack: contextlib.ExitStack) -> int:
         except OSError:
             holder.close()
             continue
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stack.enter_context(holder)
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            stack.enter_context(holder)
+        else:
+            holder.close()
         return port
-    raise DemoError(f"no port between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1 was free: stop what listens there")
+    raise DemoError(f"no port between {PORTS.start} and {PORTS.stop} on 127.0.0.1 was free: stop what listens there")
 
 
 def is_free(port: int) -> bool:

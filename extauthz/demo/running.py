@@ -111,17 +111,25 @@ def running(config: Path) -> Iterator[Running]:
                 ],
                 lambda port=port: _listens(port),  # type: ignore[misc]
             )
-        front = f"127.0.0.1:{FRONT_PORT if is_free(FRONT_PORT) else free_port(stack)}"
         file = logs / "envoy.yaml"
-        file.write_text(_envoy_configuration(loaded, front, grpc_port, gateways, envoy_admin), encoding="utf-8")
-        programs.start(
-            "envoy",
-            [
-                *(envoy, "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart"),
-                *("--log-level", "warn"),
-            ],
-            lambda: _listens(int(front.rpartition(":")[2])) and _envoy_is_ready(envoy_admin),
-        )
+
+        def start_envoy(port: int) -> None:
+            configuration = _envoy_configuration(loaded, f"127.0.0.1:{port}", grpc_port, gateways, envoy_admin)
+            file.write_text(configuration, encoding="utf-8")
+            options = ["--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "warn"]
+            argv = [envoy, "-c", str(file), *options]
+            programs.start("envoy", argv, lambda: _listens(port) and _envoy_is_ready(envoy_admin))
+
+        front_port = FRONT_PORT if is_free(FRONT_PORT) else free_port(stack)
+        try:
+            start_envoy(front_port)
+        except DemoError:
+            if front_port != FRONT_PORT or is_free(FRONT_PORT):
+                raise
+            # Somebody took it meanwhile. It is not kept as the others are: after a restart it would not be free.
+            front_port = free_port(stack)
+            start_envoy(front_port)
+        front = f"127.0.0.1:{front_port}"
         yield Running(front, f"127.0.0.1:{admin_port}", logs, tuple(lines(front, copy)), programs.wait)
 
 

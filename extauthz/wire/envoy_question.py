@@ -19,7 +19,7 @@ from extauthz.wire.pb import check_pb2 as pb
 from extauthz.wire.shape import LONGEST_MESSAGE_BYTES, LONGEST_PATH_CHARACTERS, Asked, Shape, Shapes
 from extauthz.wire.unread import KEY, RAW_VALUE, Unread, read_headers, read_known_headers, take_apart
 
-# Raw headers are told apart by their bytes; in plain Python the parser is the quicker way to these.
+# Messages are told apart by their bytes; in plain Python the parser is the quicker way.
 TAKES_APART: Final = build() == "compiled"
 
 # Peers and extensions that are remembered as they came; longer ones are read each time. A peer has a port, and so each
@@ -40,10 +40,10 @@ def question(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> 
     # In a message no longer than a header may be, no header is too long.
     if len(message) > LONGEST_MESSAGE_BYTES or len(message) > policy.longest_header_bytes:
         return None
-    unread = take_apart(message) if TAKES_APART else None
-    if unread is not None:
-        return of_unread(message, unread, caller, policy, shapes)
-    return of_parsed(message, caller, policy, shapes, raw=not TAKES_APART)
+    if not TAKES_APART:
+        return of_parsed(message, caller, policy, shapes)
+    unread = take_apart(message)
+    return of_unread(message, unread, caller, policy, shapes) if unread is not None else None
 
 
 def of_unread(message: bytes, unread: Unread, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
@@ -170,8 +170,8 @@ def _gateway(unread: Unread, policy: Policy) -> tuple[Gateway | None, bytes]:
     return policy.select(named, unread.host.decode()), unread.extension if alone else b""
 
 
-def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *, raw: bool) -> Asked | None:
-    """Return the question of a message that the parser reads; of one with raw headers only if it is told to.
+def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes) -> Asked | None:
+    """Return the question of a message that the parser reads.
 
     A value stands in it with its key, and in that of a message that was taken apart without: the two must not meet.
     """
@@ -191,7 +191,7 @@ def of_parsed(message: bytes, caller: Caller, policy: Policy, shapes: Shapes, *,
         return None
     entries = http.header_map.headers[:]  # a third of the time of a list made of them
     if entries:
-        keys = _keys(entries) if raw else None
+        keys = _keys(entries)
         shape = shapes.of(gateway, keys, _names_of) if keys is not None else None
         if shape is None:
             return None

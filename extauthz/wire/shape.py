@@ -13,7 +13,9 @@ from extauthz.wire.unread import Unread
 
 # The sets of header names that are kept: browsers and programs send few different ones.
 MOST_SHAPES: Final = 512
-LONGEST_NAMES_CHARACTERS: Final = 4096
+# Of one set: the names, and what Python takes for each beside its characters. A usual request has 2 KB.
+LONGEST_NAMES_BYTES: Final = 8192
+_NAME_BYTES: Final = 60
 # Headers that are kept in the places where they came: of so many shapes most begin alike. 250 bytes each, and a key.
 MOST_HEADERS: Final = 8192
 # Requests that found no room there before all of them are forgotten: what is kept may be asked no more.
@@ -152,13 +154,14 @@ class Shapes:
         try:
             return self._known[key]
         except KeyError:
+            found = read(names)
             # What is long is not kept, and so has no shape.
-            if (len(names) if isinstance(names, bytes) else sum(map(len, names))) > LONGEST_NAMES_CHARACTERS:
+            length = len(names) if isinstance(names, bytes) else sum(map(len, names))
+            if length + _NAME_BYTES * (0 if found is None else len(found)) > LONGEST_NAMES_BYTES:
                 return None
             if len(self._known) >= MOST_SHAPES:
                 self._known = {}
                 self._forget_headers()
-            found = read(names)
             shape = Shape(gateway, found) if found is not None and _is_plain(gateway, found) else None
             self._known[key] = shape
             return shape

@@ -1,10 +1,12 @@
 """A CheckRequest's bytes taken apart without reading them, where they stand as Envoy writes them.
 
-Protobuf's parser makes an object of Python for each part that is looked at. A decision needs none of them, only the bytes
-that tell one request from another, and those that its rules read. Anything that is not in that form is left to the parser, also
-what it would refuse: nothing is accepted here that it does not accept, and nothing means something else here.
+Protobuf's parser makes an object of Python for each part that is looked at. A decision needs none of them, only the
+bytes that tell one request from another, and those that its rules read. Anything that is not in that form is left to
+the parser, also what it would refuse: nothing is accepted here that it does not accept, and nothing means something
+else here.
 
-Compiled this takes 27 % of the parser's instructions, in plain Python more than the parser: envoy_question.py chooses.
+Compiled this takes 27 % of the parser's instructions for raw headers, half of them for joined ones, and in plain Python
+more than the parser: envoy_question.py chooses.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ _MOST_VARINT_BYTES: Final = 9
 
 
 def take_apart(message: bytes) -> Unread | None:
-    """Return the parts of a CheckRequest; None if it is to be parsed. Its headers are not looked at yet."""
+    """Return the parts of a CheckRequest; None if it is to be parsed. Raw headers are not looked at yet."""
     found = Unread()
     size: i64 = len(message)
     try:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cases.build import LOOPBACK, PAIRS, UNIX, CountingStamper, gateway, load_gateways, policy_of
 from cases.generated import bounded
-from cases.messages import FORMS, check_request, read, set_headers
+from cases.messages import FORMS, Form, check_request, read, set_headers
 from extauthz import recall
 from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer, Snapshot
@@ -143,10 +143,18 @@ ODD_ENTRIES: dict[str, bytes] = {
 }
 
 
-def _with_entry(entry: bytes) -> bytes:
-    message = pb.UnreadCheckRequest.FromString(check_request(PAIRS))
-    message.attributes.request.http.header_map.headers.append(entry)
-    return message.SerializeToString()
+def _with_entry(entry: bytes, form: Form) -> bytes:
+    message = pb.UnreadCheckRequest.FromString(check_request(PAIRS, form=form))
+    http = message.attributes.request.http
+    if form == "raw":
+        http.header_map.headers.append(entry)
+        return message.SerializeToString()
+    # An entry of a map has its value in another field; what is no such entry, or none at all, only bytes can say.
+    whole = http.SerializeToString() + b"\x1a" + _length(len(entry)) + entry.replace(b"\x1a", b"\x12", 1)
+    request = b"\x12" + _length(len(whole)) + whole
+    message.attributes.ClearField("request")
+    attributes = message.attributes.SerializeToString() + b"\x22" + _length(len(request)) + request
+    return b"\n" + _length(len(attributes)) + attributes
 
 
 # What stands behind an entry of context_extensions: protobuf drops a whole entry that holds what it does not know, and
@@ -202,21 +210,26 @@ def _length(number: int) -> bytes:
     return bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("second", ODD_ENTRIES)
 @pytest.mark.parametrize("first", ["a value that ends late", "a key alone", "a long value", "a second key"])
-def test_header_that_is_written_otherwise_means_what_a_parser_says(first: str, second: str) -> None:
+def test_header_that_is_written_otherwise_means_what_a_parser_says(first: str, second: str, form: Form) -> None:
     both = Both()
-    plain = _with_entry(b"\n\x06accept\x1a\x03*/*")
-    for message in (plain, plain, _with_entry(ODD_ENTRIES[first]), _with_entry(ODD_ENTRIES[second]), plain):
+    plain = _with_entry(b"\n\x06accept\x1a\x03*/*", form)
+    odd, other = _with_entry(ODD_ENTRIES[first], form), _with_entry(ODD_ENTRIES[second], form)
+    for message in (plain, plain, odd, other, plain):
         both.compare_check(message, LOOPBACK)
         both.compare_check(message, LOOPBACK)
 
 
-@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=2), st.integers(0, 2))))
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=2), st.integers(0, 2))),
+    form=st.sampled_from(FORMS),
+)
 @bounded
-def test_bytes_changed_on_the_way_mean_what_a_parser_says(changes: list[tuple[float, bytes, int]]) -> None:
+def test_bytes_changed_on_the_way_mean_what_a_parser_says(changes: list[tuple[float, bytes, int]], form: Form) -> None:
     both = Both()
-    good = check_request([*PAIRS, ("accept", "*/*"), ("cookie", "c" * 200)])
+    good = check_request([*PAIRS, ("accept", "*/*"), ("cookie", "c" * 200)], form=form)
     for _ in range(2):
         both.compare_check(good, LOOPBACK)
     for place, added, removed in changes:
