@@ -6,6 +6,7 @@ Doors call this and nothing below it. It never raises and never lets anything th
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter_ns, time
 from typing import Final, NamedTuple, Protocol
 
@@ -133,7 +134,7 @@ class Authorizer:
             read = perf_counter_ns()
             decided = snapshot.recall.get(asked) if asked is not None else None
             if decided is not None and asked is not None:
-                request, path = decided.request, asked.path
+                path = asked.path
                 parts = _parts(snapshot, decided, path, envoy.parts_of)
             else:
                 try:
@@ -156,6 +157,8 @@ class Authorizer:
         except Exception:  # noqa: BLE001 - whatever it is, it is a denial and not an error that a proxy may pass
             _log_unforeseen(decision_id)
             read = answered = began
+            request = _read_late(request, partial(envoy.decode, message, caller))
+            path = request.path
             decided = _unforeseen(snapshot, GRPC_DOOR, request)
             response = envoy.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
@@ -176,7 +179,7 @@ class Authorizer:
             read = perf_counter_ns()
             decided = recall.get(asked) if asked is not None else None
             if decided is not None and asked is not None:
-                request, path = decided.request, asked.path
+                path = asked.path
                 lines = _parts(snapshot, decided, path, forward_auth.lines_of)
                 answered = perf_counter_ns()
                 response = forward_auth.passed(lines, decision_id)
@@ -197,6 +200,8 @@ class Authorizer:
         except Exception:  # noqa: BLE001 - as above
             _log_unforeseen(decision_id)
             read = answered = began
+            request = _read_late(request, partial(forward_auth.decode, message, caller))
+            path = request.path
             decided = _unforeseen(snapshot, door, request)
             response = forward_auth.encode(snapshot.answers.internal_error(), decision_id)
         if self._onlooker is not None:
@@ -254,6 +259,14 @@ _UNFORESEEN: Final = Deny(reason=reasons.INTERNAL_ERROR, step="none")
 
 def _unreadable(caller: Caller) -> Request:
     return Request(caller, None, "", "", "", "", None, UNREADABLE)
+
+
+def _read_late(request: Request, read: Callable[[], Request]) -> Request:
+    """Return what was asked, where something failed before it was read: who asked first is not who asks."""
+    if request is _UNREAD:
+        with suppress(Exception):  # what cannot be read is told as such
+            return read()
+    return request
 
 
 def _unforeseen(snapshot: Snapshot, door: str, request: Request) -> Decided:

@@ -1,13 +1,18 @@
 """A question that is written oddly, or carries what is read seldom, gets the answer that it gets alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from cases.build import LOOPBACK, PAIRS, gateway, load_gateways
-from cases.messages import check_request, read
+import pytest
+
+from cases.build import LOOPBACK, PAIRS, FailingStamper, gateway, load_gateways
+from cases.messages import FORMS, Form, check_request, read
 from extauthz.assembly import make_snapshot
 from extauthz.authorizer import Authorizer
 from extauthz.wire.pb import check_pb2 as pb
 from recall.both import Both
+from support.logs import captured_logs
+from telemetry.looking import Onlooker
 
 # Asked so often that it is known in every way in which something can be known.
 OFTEN = 4
@@ -90,3 +95,17 @@ def test_who_is_denied_teaches_nothing() -> None:
         for _ in range(OFTEN):
             assert not read(served.check(check_request(pairs), LOOPBACK)).passes
     assert served.snapshot.recall.shapes.named.usual is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_failure_to_answer_what_is_recalled_is_told_of_who_asks_and_not_of_who_asked_before(form: Form) -> None:
+    snapshot = make_snapshot(load_gateways({"g": gateway()}, stamp={"enabled": False}))
+    onlooker = Onlooker()
+    served = Authorizer(replace(snapshot, stamper=FailingStamper(RuntimeError("no key"))), onlooker)
+    with captured_logs() as logs:
+        for name, path in ((None, "/first"), ("g", "/second")):
+            message = check_request(PAIRS, form=form, gateway=name, path=path)
+            assert read(served.check(message, LOOPBACK)).told == "deny:internal_error"
+    told = [(record.decided.request.gateway, record.path, record.decided.request.path) for record in onlooker.records]
+    assert told == [(None, "/first", "/first"), ("g", "/second", "/second")]
+    assert len(logs) == 2

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from cases.build import PAIRS
+from cases.build import LOOPBACK, PAIRS
 from cases.messages import Form, check_request
+from extauthz.wire import envoy_question
 from extauthz.wire.shape import Shapes
 from wire.forged import (
     CHANGES,
@@ -34,6 +35,22 @@ def test_what_envoy_sends_is_taken_apart(form: Form) -> None:
     assert agrees(check_request(PAIRS, form=form, gateway="g", principal=b"spiffe://cluster/proxy"))
     long = check_request([*PAIRS, ("cookie", "c" * 9_000), ("empty", "")], form=form, gateway="g", path="/" + "p" * 300)
     assert agrees(long)
+
+
+@pytest.mark.only_pure  # what is compiled cannot be changed
+@pytest.mark.parametrize("form", ["raw", "map"])
+def test_what_is_taken_apart_needs_no_parser(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = check_request(PAIRS, form=form, gateway="g", principal=b"spiffe://cluster/proxy")
+    asked = ask(message, Shapes())
+    assert asked is not None
+
+    def parse(*_: object) -> None:
+        raise AssertionError("it is parsed")
+
+    monkeypatch.setattr(envoy_question, "decode", parse)
+    headers = envoy_question.read(message, asked, LOOPBACK).headers
+    assert headers is not None
+    assert headers.read("x-forwarded-user") == b"nick@example.com"
 
 
 def test_joined_headers_in_any_order_are_one_question() -> None:
