@@ -36,9 +36,10 @@ from extauthz.gateway.verifier import MAX_VERIFIED_STAMPS
 from extauthz.telemetry.decision_log import DecisionLog, open_settings
 from extauthz.telemetry.recent import Recent
 from extauthz.telemetry.telemetry import Telemetry
-from extauthz.wire import envoy
+from extauthz.wire import envoy_question
 from extauthz.wire.forward_auth import HttpMessage
 from extauthz.wire.pb import check_pb2 as pb
+from extauthz.wire.shape import Shapes
 
 CALLER: Final = Caller(parse_address("127.0.0.1"))
 DECISIONS_LOGGED: Final = 500
@@ -108,11 +109,16 @@ def allowed(found: Authorizer, sent: bytes) -> Call:
 
 
 def _decisions(folder: Path, plan: Plan) -> Iterator[Line]:
-    request = envoy.decode(message(raw=False), CALLER)
+    """The decision alone, about a request as the service reads it."""
+    sent = message(raw=True)
     calls: dict[str, Call] = {}
     for ruleset in RULESETS:
         config = configuration({"openclaw": gateway(ruleset=ruleset)}, stamp=False)
         policy = authorizer(config, folder).snapshot.policy
+        asked = envoy_question.question(sent, CALLER, policy, Shapes())
+        if asked is None:
+            raise RuntimeError("the request that is measured is not one that may be recalled")
+        request = envoy_question.read(sent, asked, CALLER)
         if not isinstance(decide(policy, request), Allow):
             raise RuntimeError("the request that is measured is denied")  # noqa: TRY004 - no type is at fault
         calls[f"the decision, ruleset {ruleset}"] = partial(decide, policy, request)
