@@ -45,7 +45,7 @@ class _Parts(click.ParamType[list[str]]):
 
 
 @click.command()
-@click.option("--quick", "plan", flag_value="quick", help="Fewer rounds: a couple of minutes, and more noise.")
+@click.option("--quick", "plan", flag_value="quick", help="Fewer rounds: some ten minutes, and more noise.")
 @click.option("--tiny", "plan", flag_value="tiny", help="See that everything runs. The figures mean nothing.")
 @click.option("--full", "plan", flag_value="full", default="full", help="What the page shows. The default.")
 @click.option("--only", type=_Parts(), default=",".join(PARTS), help=f"Of {', '.join(PARTS)}; separated by commas.")

@@ -31,7 +31,7 @@ class Plan:
 
 
 FULL = Plan("full", 25, 7, 10_000, 3.0, (500, 1_000, 2_000), (10, 100, 1_000, 10_000, 100_000), 7, 20_000)
-QUICK = Plan("quick", 9, 3, 3_000, 2.0, (500, 1_000, 2_000), (10, 1_000, 10_000), 3, 10_000)
+QUICK = Plan("quick", 25, 5, 3_000, 2.0, (500, 1_000, 2_000), (10, 1_000, 10_000), 3, 10_000)
 TINY = Plan("tiny", 2, 1, 100, 0.2, (50,), (10, 100), 1, 200, variants=False, warm_up=0)
 """So that a test can see that all of it runs; its figures mean nothing."""
 
