@@ -43,7 +43,7 @@ class Programs:
             output: What it writes to standard output; None: its log, as what it writes to standard error.
 
         Raises:
-            DemoError: It ended, or was not ready in time.
+            DemoError: It ended, or was not ready in time; it is stopped, and holds no port.
         """
         log = self._logs / f"{name}.log"
         with log.open("ab") as said, (output or log).open("ab") as out:
@@ -56,6 +56,7 @@ class Programs:
         deadline = time.monotonic() + READY_SECONDS
         while not ready():
             if program.poll() is not None or time.monotonic() > deadline:
+                _stop(program)
                 raise DemoError(f"{name} did not come up; its log ends:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(_POLL_SECONDS)
 
