@@ -127,6 +127,7 @@ import grpc
 from grpc import _server as library
 from doors.door import CHECK, channel
 from doors.test_arrivals_over_grpc import _door
+from support.process import wait_until
 
 def broken(*_):
     raise RuntimeError("a fault of the library")
@@ -139,6 +140,8 @@ try:
     with channel(str(door.endpoints[0])) as opened:
         opened.unary_unary(CHECK)(b"", timeout=1)
 except grpc.RpcError:
+    # The client may hear of the end before the thread is through with telling of it.
+    wait_until(lambda: not door.is_alive(), "the thread's end")
     alive.append(door.is_alive())
     door.drain(0)
     print(*alive, flush=True)

@@ -230,18 +230,6 @@ def test_a_fetch_that_fails_in_an_unforeseen_way_does_not_end_the_thread() -> No
     cache.close()
 
 
-def test_a_forked_worker_fetches_for_itself(source: JwksServer, forge: Forge) -> None:
-    source.serve(forge.jwks)
-    with forge.verifier(jwks=source.url) as verifier:
-        verifier.load()
-        cache = key_cache(verifier)
-        assert cache._thread is not None
-        cache.reset()  # what the hook does in the child
-        assert cache._thread is None
-        assert cache.current()
-        until(lambda: source.requests == 2)
-
-
 def test_a_worker_forked_after_the_first_stamp_serves_on(source: JwksServer, forge: Forge) -> None:
     source.serve(forge.jwks)
     code = """
