@@ -19,6 +19,7 @@ from extauthz.core.text import fold, has_control, is_blank, trim
 
 if TYPE_CHECKING:
     from extauthz.core.policy import Gateway
+    from extauthz.core.request import Headers
 
 # An address of e-mail has 254 bytes at most (RFC 5321). The stamp carries the user too, in base64, and no header value
 # may have more than 16 KiB, nor a stamp more than 8.
@@ -67,13 +68,16 @@ def _attributed(e: Evaluation) -> Reason | None:
     peer = e.peer
     if peer is None:
         return reasons.ATTRIBUTION_REQUIRED
-    evidence = has_forwarded_evidence(e.headers) or has_tailscale_evidence(e.headers)
-    if peer.loopback and not evidence:
+    if peer.loopback and not _has_evidence(e.headers):
         return None
     if e.gateway.trusts(peer, e.request.principal):
         client = _client_behind(e, peer)
         return None if client is not None and not client.loopback else reasons.ATTRIBUTION_REQUIRED
-    return reasons.ATTRIBUTION_REQUIRED if evidence else None
+    return reasons.ATTRIBUTION_REQUIRED if _has_evidence(e.headers) else None
+
+
+def _has_evidence(headers: "Headers") -> bool:
+    return has_forwarded_evidence(headers) or has_tailscale_evidence(headers)
 
 
 def _attribution_reads(gateway: "Gateway") -> Iterable[str]:
