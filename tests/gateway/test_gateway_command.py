@@ -17,8 +17,9 @@ from websockets.sync.client import connect
 
 from extauthz.cli.gateway import command
 from gateway.forge import GATEWAY, Forge
-from gateway.servers import READY_SECONDS, until
+from gateway.servers import until
 from support.ports import free_port
+from support.process import READY_SECONDS
 
 FORGE = Forge()
 

@@ -14,7 +14,8 @@ import pytest
 
 from gateway import stamp_vectors
 from gateway.forge import GATEWAY, Forge
-from gateway.servers import READY_SECONDS, raw_request
+from gateway.servers import raw_request
+from support.process import READY_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "node"
 FORGE = Forge()
