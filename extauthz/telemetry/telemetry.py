@@ -138,8 +138,9 @@ class Telemetry:
             waiting = len(self._queue)
             most = min(max(BATCH, waiting // _SHARE_OF_WAITING), LARGEST_BATCH)
             batch = self._queue[:most]
-            self._in_hand = len(batch)
-            del self._queue[: len(batch)]
+            with self._lock:  # so that who ends this counts none of them twice
+                self._in_hand = len(batch)
+                del self._queue[: len(batch)]
             self.tally.add_up()
             for sink in self.sinks:
                 self._give(sink, batch)

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
 
-READY_SECONDS = 10.0
+from support.process import READY_SECONDS
 
 
 class JwksServer:

@@ -1,16 +1,11 @@
 """config/examples/envoy-jwt-authn.yaml on real Envoy, before a Gateway that believes whatever reaches it."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from websockets.exceptions import InvalidStatus
@@ -18,36 +13,13 @@ from websockets.sync.client import connect
 
 from extauthz.gateway.reference import application
 from gateway.forge import GATEWAY, HOST, USER, Forge
-from gateway.servers import JwksServer, raw_request, until, uvicorn_running
+from gateway.servers import JwksServer, raw_request, uvicorn_running
+from support.envoy import running_envoy
 from support.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "envoy-jwt-authn.yaml"
-ENVOY = shutil.which("envoy", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 FORGE = Forge()
 OTHER = Forge()
-
-pytestmark = pytest.mark.skipif(ENVOY is None and "CI" not in os.environ, reason="envoy is not on this machine")
-
-
-def start(config: dict[str, Any], folder: Path, ready: int) -> subprocess.Popen[bytes]:
-    (folder / "envoy.yaml").write_text(yaml.safe_dump(config))
-    options = ["--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "warn"]
-    with (folder / "envoy.log").open("wb") as log:
-        process = subprocess.Popen([str(ENVOY), "-c", folder / "envoy.yaml", *options], stdout=log, stderr=log)
-    try:
-        until(lambda: is_ready(process, folder, ready))
-    except AssertionError:
-        process.kill()
-        raise
-    return process
-
-
-def is_ready(process: subprocess.Popen[bytes], folder: Path, port: int) -> bool:
-    assert process.poll() is None, (folder / "envoy.log").read_text()
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def port_value(holder: dict[str, Any]) -> dict[str, Any]:
@@ -79,10 +51,9 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("envoy")
     listen, admin = free_port(), free_port()
     with uvicorn_running(application(None)) as upstream:
-        process = start(adapted(folder, listen, admin, upstream), folder, admin)
-        yield listen
-        process.terminate()
-        process.wait(10)
+        config = yaml.safe_dump(adapted(folder, listen, admin, upstream))
+        with running_envoy(config, admin_port=admin, directory=folder):
+            yield listen
 
 
 def good(claims: dict[str, Any] | None = None, header: dict[str, Any] | None = None) -> str:
@@ -217,12 +188,10 @@ def test_the_keys_can_come_from_extauthz(tmp_path: Path, source: JwksServer) -> 
         # What the example has as a comment.
         comment = EXAMPLE.read_text().partition("# remote_jwks:\n")[2].splitlines()[:3]
         provider["remote_jwks"] = yaml.safe_load("\n".join(line.replace("#", "", 1) for line in comment))
+        # A fetch that takes longer is a refusal, and a slow machine is none.
+        provider["remote_jwks"]["http_uri"]["timeout"] = "20s"
         endpoint = config["static_resources"]["clusters"][1]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
         port_value(endpoint["endpoint"])["port_value"] = int(source.url.split(":")[2].split("/")[0])
-        process = start(config, tmp_path, admin)
-        try:
+        with running_envoy(yaml.safe_dump(config), admin_port=admin, directory=tmp_path):
             assert get(listen, ("x-authz-stamp", good()))[0] == 200
             assert source.requests
-        finally:
-            process.terminate()
-            process.wait(10)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from extauthz.cli.gateway import command
 from gateway.forge import GATEWAY, Forge
 from gateway.servers import until
 from support.ports import free_port
+from support.process import READY_SECONDS
 
 FORGE = Forge()
 
@@ -32,16 +34,20 @@ def running(*arguments: str, said: list[str] | None = None) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            _, stderr = process.communicate(timeout=10)
+            _, stderr = process.communicate(timeout=READY_SECONDS)
             if said is not None:
                 said.append(stderr.decode())
 
 
 def healthy(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=READY_SECONDS).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def get(url: str, headers: dict[str, str]) -> Any:
+    return httpx.get(url, headers=headers, timeout=READY_SECONDS).json()
 
 
 def test_it_trusts_only_stamps(tmp_path: Path) -> None:
@@ -51,8 +57,8 @@ def test_it_trusts_only_stamps(tmp_path: Path) -> None:
     said: list[str] = []
     with running(*options, said=said) as port:
         url = f"http://127.0.0.1:{port}/any/path"
-        assert httpx.get(url, headers={"x-authz-user": "root"}).json() == {"error": "stamp_missing"}
-        seen = httpx.get(url, headers={"x-authz-stamp": stamp, "x-user": "root"}).json()
+        assert get(url, {"x-authz-user": "root"}) == {"error": "stamp_missing"}
+        seen = get(url, {"x-authz-stamp": stamp, "x-user": "root"})
         assert ["x-user", "nick@example.com"] in seen["headers"]
         assert seen["identity"]["gateway"] == GATEWAY
         with connect(f"ws://127.0.0.1:{port}/ws", additional_headers={"x-authz-stamp": stamp}) as ws:
@@ -64,7 +70,7 @@ def test_it_trusts_only_stamps(tmp_path: Path) -> None:
 
 def test_unverified_it_shows_what_anybody_sent() -> None:
     with running("--trust-headers-unverified") as port:
-        seen = httpx.get(f"http://127.0.0.1:{port}/", headers={"x-authz-user": "root"}).json()
+        seen = get(f"http://127.0.0.1:{port}/", {"x-authz-user": "root"})
     assert ["x-authz-user", "root"] in seen["headers"]
     assert seen["identity"] is None
 

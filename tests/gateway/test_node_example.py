@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from gateway import stamp_vectors
 from gateway.forge import GATEWAY, Forge
 from gateway.servers import raw_request
+from support.process import READY_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "node"
 FORGE = Forge()
-INSTALL_SECONDS = 120
+INSTALL_SECONDS = 600
 
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None and "CI" not in os.environ, reason="node is not on this machine"
@@ -56,6 +58,10 @@ def good() -> str:
     return FORGE.stamp({"hth": "127.0.0.1"}, now=time.time())
 
 
+def get(url: str, headers: Any) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=READY_SECONDS)
+
+
 def test_it_says_of_every_vector_what_the_vector_says(installed: Path) -> None:
     script = Path(__file__).with_name("run_vectors.mjs")
     result = subprocess.run(
@@ -74,7 +80,7 @@ def test_it_says_of_every_vector_what_the_vector_says(installed: Path) -> None:
 
 def test_a_stamped_request_arrives_with_the_claims_identity(service: int) -> None:
     headers = {"x-authz-stamp": good(), "x-authz-user": "root", "x_authz_user": "root", "x-forwarded-user": "root"}
-    answer = httpx.get(f"http://127.0.0.1:{service}/a?b=1", headers=headers)
+    answer = get(f"http://127.0.0.1:{service}/a?b=1", headers)
     assert answer.status_code == 200
     assert "root" not in answer.text
     assert answer.json()["user"] == answer.json()["headers"]["x-forwarded-user"] == "nick@example.com"
@@ -82,9 +88,9 @@ def test_a_stamped_request_arrives_with_the_claims_identity(service: int) -> Non
 
 def test_no_stamp_and_two_stamps_are_refused(service: int) -> None:
     url = f"http://127.0.0.1:{service}/"
-    answer = httpx.get(url, headers={"x-authz-user": "root"})
+    answer = get(url, {"x-authz-user": "root"})
     assert (answer.status_code, answer.json()) == (401, {"error": "stamp_missing"})
-    answer = httpx.get(url, headers=[("x-authz-stamp", good()), ("x-authz-stamp", good())])
+    answer = get(url, [("x-authz-stamp", good()), ("x-authz-stamp", good())])
     assert (answer.status_code, answer.json()) == (401, {"error": "stamp_repeated"})
 
 

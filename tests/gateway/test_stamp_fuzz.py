@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases.generated import bounded
 from extauthz.gateway import Identity, StampRefused, StampVerifier
 from extauthz.stamp.claims import encode_segment
 from gateway.forge import HOST, NOW, Clock, Forge
@@ -33,6 +34,7 @@ def refused(name: str, stamp: str) -> None:
     assert reason != "stamp_internal_error"
 
 
+@bounded
 @given(st.sampled_from(["ES256", "EdDSA"]), st.data())
 def test_any_changed_character_is_refused(name: str, data: st.DataObject) -> None:
     stamp = STAMPS[name]
@@ -43,6 +45,7 @@ def test_any_changed_character_is_refused(name: str, data: st.DataObject) -> Non
         refused(name, changed)
 
 
+@bounded
 @given(st.sampled_from(["ES256", "EdDSA"]), st.data())
 def test_any_cut_or_repeated_part_is_refused(name: str, data: st.DataObject) -> None:
     stamp = STAMPS[name]
@@ -54,16 +57,19 @@ def test_any_cut_or_repeated_part_is_refused(name: str, data: st.DataObject) -> 
         refused(name, changed)
 
 
+@bounded
 @given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
 def test_any_text_is_refused(text: str) -> None:
     refused("ES256", text)
 
 
+@bounded
 @given(st.lists(st.binary(max_size=60), min_size=3, max_size=3))
 def test_any_three_parts_are_refused(parts: list[bytes]) -> None:
     refused("ES256", ".".join(map(encode_segment, parts)))
 
 
+@bounded
 @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "jku", "crit", "x"]), JSON, min_size=1))
 def test_any_changed_header_is_refused_even_if_signed(changes: dict[str, Any]) -> None:
     forge = FORGES["EdDSA"]
@@ -73,6 +79,7 @@ def test_any_changed_header_is_refused_even_if_signed(changes: dict[str, Any]) -
         )
 
 
+@bounded
 @given(st.dictionaries(st.sampled_from([*Forge.claims(), "pth", "nbf", "x"]), JSON))
 def test_any_signed_claims_give_an_identity_that_can_be_a_header_or_a_refusal(changes: dict[str, Any]) -> None:
     forge = FORGES["EdDSA"]
@@ -85,6 +92,7 @@ def test_any_signed_claims_give_an_identity_that_can_be_a_header_or_a_refusal(ch
         assert not set(found.user) & set(map(chr, [*range(32), *range(127, 160)]))
 
 
+@bounded
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**12), 10**12))
 def test_at_any_time_a_stamp_is_taken_only_while_it_lives(now: float) -> None:
     forge = FORGES["EdDSA"]
@@ -95,6 +103,7 @@ def test_at_any_time_a_stamp_is_taken_only_while_it_lives(now: float) -> None:
         assert found in {"stamp_expired", "stamp_not_yet_valid"}
 
 
+@bounded
 @given(JSON | st.binary(max_size=400))
 def test_explain_never_fails(value: Any) -> None:
     forge = FORGES["EdDSA"]

@@ -46,7 +46,7 @@ def good() -> str:
 
 
 def test_the_asgi_example_runs() -> None:
-    app = run(blocks("python")[0])["app"]
+    names = run(blocks("python")[0])
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -57,7 +57,8 @@ def test_the_asgi_example_runs() -> None:
 
     for stamp in (good(), "x"):
         headers = [(b"host", HOST.encode()), (b"x-authz-stamp", stamp.encode())]
-        asyncio.run(app({"type": "http", "method": "GET", "path": "/", "headers": headers}, receive, send))
+        asyncio.run(names["app"]({"type": "http", "method": "GET", "path": "/", "headers": headers}, receive, send))
+    names["verifier"].close()
     assert [message.get("status") for message in sent] == [200, None, 401, None]
     assert sent[1]["body"] == f"hello {USER}".encode()
 
@@ -66,6 +67,7 @@ def test_the_wsgi_example_runs() -> None:
     app = run(blocks("python")[1])["app"]
     environ = {"REQUEST_METHOD": "GET", "HTTP_HOST": HOST, "HTTP_X_AUTHZ_STAMP": good()}
     assert b"".join(app(environ, lambda *_: None)) == f"hello {USER}".encode()
+    app._verifier.close()  # its thread would look for the file, and complain, while other tests run
 
 
 def test_the_verifier_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from openclaw.installing import Installed
 from support.clients import Refused, websocket
 from support.envoy import running_envoy
 from support.ports import free_port
+from support.process import wait_until
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "envoy-jwt-authn.yaml"
 HOST = "openclaw.example.com"
@@ -71,7 +72,7 @@ def test_a_stamped_websocket_gets_in_as_the_user_of_the_stamp(guarded: Guarded) 
     headers = [*IDENTITY.items(), ("origin", ORIGIN), ("x-authz-user", "eve@example.com")]
     with websocket(guarded.front, headers, host=HOST, source=TRUSTED) as ws:
         assert greet(ws).answer["ok"]
-    assert f"user={USER}" in guarded.claw.program.log_text()
+    wait_until(lambda: f"user={USER}" in guarded.claw.program.log_text(), "OpenClaw's line about its user")
     assert "user=eve" not in guarded.claw.program.log_text()
 
 

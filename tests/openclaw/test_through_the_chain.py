@@ -10,6 +10,7 @@ from extauthz.core.reasons import REASONS
 from openclaw.chain import HERE, IDENTITY, LOCAL, ORIGIN, REMOTE, STRANGER, TRUSTED, USER, Chain
 from openclaw.claw import greet
 from support.clients import Refused, http1
+from support.process import wait_until
 
 Headers = list[tuple[str, str]]
 
@@ -108,7 +109,7 @@ def test_websocket_goes_through_and_openclaw_lets_its_user_in(
     assert greeting.challenge["event"] == "connect.challenge"
     assert greeting.answer["ok"], greeting
     assert greeting.answer["payload"]["type"] == "hello-ok"
-    assert f"user={USER}" in chain.claw.program.log_text()
+    wait_until(lambda: f"user={USER}" in chain.claw.program.log_text(), "OpenClaw's line about its user")
     assert "eve@example.com" not in json.dumps(greeting.answer)
 
 

@@ -27,8 +27,8 @@ class Clock:
 
 
 def dns_section(server: NameServer, **changed: Any) -> dict[str, Any]:
-    """The `dns` block that asks this server, and does not wait long."""
-    return {"servers": [server.address], "timeout": "500ms", **changed}
+    """The `dns` block that asks this server, and waits as long as may be configured: a slow machine is no silence."""
+    return {"servers": [server.address], "timeout": "5s", **changed}
 
 
 def loaded_with(server: NameServer, names: Mapping[str, list[str]], **changed: Any) -> Loaded:

@@ -26,11 +26,15 @@ def server() -> Iterator[NameServer]:
 
 @pytest.fixture
 def file(server: NameServer, tmp_path: Path) -> Path:
+    return write(tmp_path, server)
+
+
+def write(folder: Path, server: NameServer, **dns: str) -> Path:
     config = {
-        "dns": dns_section(server),
+        "dns": dns_section(server, **dns),
         "gateways": {"openclaw": gateway(trustedProxies=[f"dns:{NAME}", "10.0.9.0/28"])},
     }
-    path = tmp_path / "extauthz.yaml"
+    path = folder / "extauthz.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 
@@ -71,8 +75,9 @@ def test_hint_says_why_a_name_stands_for_nobody(file: Path, server: NameServer) 
     assert "there is no such name (NXDOMAIN)" in explained(file, OLD)["hint"]
 
 
-def test_explain_waits_no_longer_for_a_name_server_than_it_may(file: Path, server: NameServer) -> None:
+def test_explain_waits_no_longer_for_a_name_server_than_it_may(server: NameServer, tmp_path: Path) -> None:
     server.say = server.silent
+    file = write(tmp_path, server, timeout="500ms")
     assert f"dns:{NAME} stands for nobody (asked just now: no usable answer from" in explained(file, OLD)["hint"]
 
 

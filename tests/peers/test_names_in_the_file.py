@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases.build import gateway, load_gateways, policy_of
+from cases.generated import bounded
 from extauthz.config.checks import MOST_PEER_NAMES
 from extauthz.config.faults import ConfigError
 from extauthz.config.peer_names import name_of, parse_server
@@ -22,6 +23,7 @@ LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 NAMES = st.lists(LABEL, min_size=1, max_size=3).filter(lambda labels: labels[-1] != "localhost").map(".".join)
 
 
+@bounded
 @given(NAMES)
 def test_every_host_name_is_one_in_either_case_and_with_its_dot(name: str) -> None:
     assert name_of(f"dns:{name.upper()}") == name

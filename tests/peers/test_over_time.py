@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 
+import dns.rcode
 import dns.rdatatype
 import pytest
 
@@ -72,7 +73,7 @@ def test_kind_that_has_no_addresses_is_not_asked_about_more_often_than_the_other
 def test_server_that_is_down_leaves_the_last_answer_for_its_time_and_then_nobody(
     followed: Followed, server: NameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.say = server.silent
+    server.say = server.failing(dns.rcode.SERVFAIL)
     with caplog.at_level(logging.INFO, "extauthz"):
         followed.after(MIN_TTL)
         assert followed.addresses() == [OLD]
@@ -94,7 +95,7 @@ def test_name_lapses_also_when_nobody_asks_any_more(followed: Followed) -> None:
 
 
 def test_server_that_comes_back_is_believed_again(followed: Followed, server: NameServer) -> None:
-    server.say = server.silent
+    server.say = server.failing(dns.rcode.SERVFAIL)
     followed.after(MIN_TTL + KEEP)
     assert followed.addresses() == []
     server.say, server.records[NAME] = server.honest, [NEW]
@@ -173,9 +174,10 @@ def test_name_without_addresses_is_asked_about_soon(followed: Followed, server: 
 
 
 def test_family_that_cannot_be_asked_about_takes_nothing_from_the_other(followed: Followed, server: NameServer) -> None:
-    # Some servers drop questions for AAAA.
+    # Some servers do not know of AAAA.
     def say(query: Query) -> Iterable[bytes]:
-        return server.honest(query) if query.question[0].rdtype == dns.rdatatype.A else ()
+        known = query.question[0].rdtype == dns.rdatatype.A
+        return server.honest(query) if known else server.failing(dns.rcode.NOTIMP)(query)
 
     server.say = say
     for _ in range(3):
@@ -206,7 +208,7 @@ def test_only_changes_are_told_counted_and_put_into_force(
 def test_fault_is_told_once_and_its_end_too(
     followed: Followed, server: NameServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.say = server.silent
+    server.say = server.failing(dns.rcode.SERVFAIL)
     with caplog.at_level(logging.INFO, "extauthz"):
         for _ in range(4):
             followed.after(MIN_TTL)
@@ -217,7 +219,7 @@ def test_fault_is_told_once_and_its_end_too(
 
 def test_reload_keeps_what_is_known_of_unchanged_names(followed: Followed, server: NameServer) -> None:
     server.records["envoy.internal"] = [NEW]
-    server.say = server.silent
+    server.say = server.failing(dns.rcode.SERVFAIL)
     followed.want(loaded_with(server, {"g": [f"dns:{NAME}"], "other": ["dns:envoy.internal", f"dns:{NAME}"]}))
     assert followed.addresses() == [OLD]
     assert followed.addresses("envoy.internal") == []

@@ -38,7 +38,7 @@ def test_container_that_moves_is_followed_and_its_old_address_is_worth_nothing(t
             def send(peer: str) -> Response:
                 return http1(front.port, IDENTITY, source=BALANCER, preface=proxy_protocol(peer))
 
-            assert send(OLD).status == 200
+            wait_until(lambda: send(OLD).status == 200, "the address is trusted")
             (arrived,) = gateway.arrived
             assert arrived.values("x-authz-user") == [USER]
             assert send(NEW).status == 403

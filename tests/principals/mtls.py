@@ -146,7 +146,7 @@ class Mtls:
         Raises:
             LookupError: There is none yet.
         """
-        for line in self.service.program.log_text().splitlines():
+        for line in self.service.program.log_text().split("\n")[:-1]:  # the last one may be half written
             if f'"id":"{decision}"' in line:
                 found: dict[str, Any] = json.loads(line)
                 return found

@@ -16,7 +16,7 @@ ASKING = {PROBE_HEADER: WORD}
 
 
 def get(cast: Cast, headers: Any, method: str = "GET", path: str = "/") -> httpx.Response:
-    return httpx.request(method, f"http://127.0.0.1:{cast.gateway_port}{path}", headers=headers)
+    return httpx.request(method, f"http://127.0.0.1:{cast.gateway_port}{path}", headers=headers, timeout=30)
 
 
 def arrived(answer: httpx.Response) -> list[list[str]]:
@@ -56,7 +56,7 @@ def test_nobody_is_told_who_does_not_ask(cast: Cast) -> None:
 
 def test_nobody_is_told_where_it_is_not_switched_on(cast: Cast, tmp_path: Any) -> None:
     with running_gateway(tmp_path, audience=GATEWAY, jwks=cast.service.jwks_url) as port:
-        answer = httpx.get(f"http://127.0.0.1:{port}/", headers=ASKING)
+        answer = httpx.get(f"http://127.0.0.1:{port}/", headers=ASKING, timeout=30)
     assert answer.json() == {"error": "stamp_missing"}
 
 

@@ -183,7 +183,8 @@ def test_the_access_log_tells_what_was_decided(world: World) -> None:
     way.send(target="/http-allowed?token=hidden")
     (arrived,) = world.arrived()
     front = world.front(encode_raw_headers=True, ask_over="http")
-    wait_until(lambda: any(one["path"] == "/http-allowed" for one in front.envoy.access_log()), "the second line")
+    paths = {"/http-denied", "/http-allowed"}
+    wait_until(lambda: paths <= {one["path"] for one in front.envoy.access_log()}, "both lines")
     lines: dict[Any, Any] = {one["path"]: one for one in front.envoy.access_log()}
     (decision,) = arrived.values("x-authz-decision")
     allowed = {"user": USER, "gateway": "openclaw", "decision": decision, "reason": None}
@@ -201,9 +202,7 @@ def alone(world: World, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     route = Route(upstream=world.openclaw.address, gateway="openclaw", user_headers=("x-forwarded-user",))
     with (
         running_service(tmp_path / "service", CONFIG) as service,
-        running_front(
-            tmp_path, routes=[route], extauthz=[service.http], ask_over="http", timeout=1.0, health_interval=0.2
-        ) as front,
+        running_front(tmp_path, routes=[route], extauthz=[service.http], ask_over="http", health_interval=0.2) as front,
     ):
         yield service, front
 
@@ -215,12 +214,6 @@ def everyone_is_denied(port: int) -> None:
     with pytest.raises(Refused) as refused, websocket(port, IDENTITY, source=TRUSTED):
         pass
     assert refused.value.response.status == 503
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether no thread of a process runs any more, which is a moment after the signal."""
-    states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
 
 
 def test_killed_everything_is_denied_until_it_is_back(world: World, alone: tuple[Any, Any]) -> None:
@@ -242,7 +235,6 @@ def test_hung_everything_is_denied_until_it_goes_on(world: World, alone: tuple[A
     assert http1(front.port, IDENTITY, source=TRUSTED).status == 200
     service.program.freeze()
     try:
-        wait_until(lambda: is_stopped(service.program.pid), "the process to stand still")
         world.clear()
         everyone_is_denied(front.port)
         assert world.arrived() == []

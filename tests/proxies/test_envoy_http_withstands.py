@@ -1,7 +1,9 @@
 """What Envoy's HTTP mode withstands by itself, whatever stands in the place of extauthz's door says."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from support.attacks import note
 from support.clients import Refused, Response, http1, http2, websocket
 from support.echo_gateway import Arrived, EchoGateway, echo_gateway
 from support.front import Front, running_front
+from support.process import wait_until
 from support.rogue_door import HANGS, RogueDoor, rogue_door
 
 Send = Callable[..., Response]
@@ -40,17 +43,22 @@ class Stage:
         return said, self.gateway.arrived
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+@contextlib.contextmanager
+def staged(directory: Path, timeout: float) -> Iterator[Stage]:
     with echo_gateway() as gateway, rogue_door() as door:
         door.answer = GOOD
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
         # The first health check finds it well, and there is no second one: each answer is that to a question.
-        settings = {"ask_over": "http", "timeout": 0.4, "health_interval": 60}
-        with running_front(
-            tmp_path_factory.mktemp("stage"), routes=[route], extauthz=[door.address], **settings
-        ) as front:
+        settings = {"ask_over": "http", "timeout": timeout, "health_interval": 60}
+        with running_front(directory, routes=[route], extauthz=[door.address], **settings) as front:
+            wait_until(lambda: front.envoy.counter("cluster.extauthz.membership_healthy") == 1, "Envoy finds it well")
             yield Stage(door, front, gateway)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("stage"), timeout=10.0) as found:
+        yield found
 
 
 @both_clients
@@ -120,13 +128,22 @@ BROKEN = {
     "two-lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncontent-length: 5\r\n\r\n",
     "control-character": b"HTTP/1.1 200 OK\r\nx-authz-user: a\x00b\r\ncontent-length: 0\r\n\r\n",
     "too-many-headers": says("200 OK", *(f"x-{number}: 1" for number in range(200))),
-    "hangs": HANGS,
 }
 
 
 @both_clients
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
-def test_an_answer_that_is_none_is_a_denial(stage: Stage, send: Send, answer: bytes | None) -> None:
+def test_an_answer_that_is_none_is_a_denial(stage: Stage, send: Send, answer: bytes) -> None:
+    is_denied(stage, send, answer)
+
+
+@both_clients
+def test_a_door_that_hangs_is_a_denial(tmp_path: Path, send: Send) -> None:
+    with staged(tmp_path, timeout=0.4) as stage:
+        is_denied(stage, send, HANGS)
+
+
+def is_denied(stage: Stage, send: Send, answer: bytes | None) -> None:
     said, arrived = stage.asked(answer, send)
     assert (said.status, said.values("x-authz-reason"), arrived) == (503, [], [])
     with pytest.raises(Refused) as refused, websocket(stage.front.port, [("x-forwarded-user", "someone")]):

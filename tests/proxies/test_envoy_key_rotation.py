@@ -1,7 +1,7 @@
 """Keys turned over under traffic: two real extauthz that share the directory, real Envoy, a Gateway that verifies.
 
-EdDSA here, ES256 in the other tests of the chain. Times are a fiftieth of what they are by default: a key is published
-for 6 s before it signs and not for 300, a Gateway looks each second and not each minute.
+EdDSA here, ES256 in the other tests of the chain. A key is published until all who verify know it, and then signs: how
+long that takes on this machine is waited for. A Gateway looks each second and not each minute.
 """
 
 import base64
@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -27,8 +28,8 @@ from support.world import IDENTITY, TRUSTED, USER
 
 HOST = "openclaw.example.com"
 ALLOWED = f"hello {USER}"
-PUBLISHED_FIRST_SECONDS = 6
-"""How long a new key is only published; the services look at the directory every two seconds."""
+PUBLISHED_SECONDS = 86_400
+"""How long a new key would only be published, were it not for `activate`."""
 TIMES = Times(refresh=1.0)
 _HEAD = f"GET / HTTP/1.1\r\nhost: {HOST}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in IDENTITY) + "\r\n"
 
@@ -37,6 +38,22 @@ def keys(command: str, directory: Path, *arguments: str) -> Any:
     """Run `extauthz keys`, and return what it says in JSON."""
     argv = [sys.executable, "-m", "extauthz.cli", "keys", command, "--keys", str(directory), *arguments]
     return json.loads(subprocess.run([*argv, "--format", "json"], check=True, capture_output=True).stdout)
+
+
+def activate(directory: Path, kid: str) -> None:
+    """Have a key sign from now on, as if the time that it was to be published for were over."""
+    (file,) = (one for one in directory.glob("*.jwk") if json.loads(one.read_text(encoding="utf-8"))["kid"] == kid)
+    changed = {**json.loads(file.read_text(encoding="utf-8")), "activates_at": int(time.time())}
+    # In one step: the services look at the directory meanwhile.
+    new = file.with_name(f".{file.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(changed), encoding="utf-8")
+    new.replace(file)
+
+
+def knows(verifier: StampVerifier, kid: str) -> bool:
+    """Whether a Gateway's verifier has a key."""
+    return kid in (verifier._keys.current() or {})
 
 
 def published(service: Service) -> set[str]:
@@ -108,8 +125,8 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], int]]:
-    """Envoy with two replicas of extauthz that share their keys, and the port of a Gateway that knows one of them."""
+def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], int, StampVerifier]]:
+    """Envoy, two replicas of extauthz that share their keys, and a Gateway that knows one: its port and verifier."""
     shared = directory / "keys"
     keys("generate", shared, "--algorithm", "EdDSA")
     stamp = {"keys": str(shared), "generateKeys": False, "algorithm": "EdDSA", "bind": ["method", "host", "path"]}
@@ -121,24 +138,23 @@ def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], int]]:
         gateway = stack.enter_context(uvicorn_running(application(verifier)))
         routes = routes_to({"openclaw": gateway})
         addresses = [replica.address for replica in replicas]
-        yield (
-            stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses)),
-            replicas,
-            gateway,
-        )
+        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses, timeout=10.0))
+        yield front, replicas, gateway, verifier
 
 
 def test_keys_are_turned_over_under_traffic_without_a_refusal(tmp_path: Path) -> None:
-    with replicated(tmp_path) as (front, replicas, gateway):
+    with replicated(tmp_path) as (front, replicas, gateway, verifier):
         before = http1(front.port, IDENTITY, host=HOST, source=TRUSTED)
         assert said(before) == ALLOWED
         assert before.json()["identity"]["key_id"] == signer_of(before)
         with Traffic(front.port) as traffic:
             wait_until(lambda: traffic.count >= 20, "requests before the rotation")
-            made = keys("rotate", tmp_path / "keys", "--activate-after", str(PUBLISHED_FIRST_SECONDS))
+            made = keys("rotate", tmp_path / "keys", "--activate-after", str(PUBLISHED_SECONDS))
             new, old = made["kid"], signer_of(before)
             assert made["algorithm"] == "EdDSA"
             wait_until(lambda: all(new in published(one) for one in replicas), "both replicas publishing the next key")
+            wait_until(lambda: knows(verifier, new), "the Gateway knowing the next key")
+            activate(tmp_path / "keys", new)
             wait_until(lambda: all(new in one.program.log_text() for one in replicas), "both replicas signing with it")
             after, signed_by_old = traffic.count, traffic.signed[old]
             wait_until(lambda: traffic.count >= after + 20, "requests after the rotation")

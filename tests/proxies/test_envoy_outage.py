@@ -28,7 +28,7 @@ def staged(directory: Path, processes: int = 1) -> Iterator[tuple[Front, list[Se
         ]
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
         endpoints = [service.address for service in services]
-        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints))
+        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints, timeout=10.0))
         yield front, services, gateway
 
 

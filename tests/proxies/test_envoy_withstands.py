@@ -70,7 +70,7 @@ def hanging() -> Iterator[Answer]:
     end = threading.Event()
 
     def hung(request: check_pb2.CheckRequest) -> check_pb2.CheckResponse:
-        end.wait(20)
+        end.wait(60)
         return pass_all(request)
 
     try:
@@ -90,9 +90,10 @@ def test_a_process_that_hangs_or_dies_costs_no_refusal_while_there_is_another(tm
     with echo_gateway() as gateway, check_server(pass_all) as one, contextlib.ExitStack() as mortal:
         other = mortal.enter_context(check_server(pass_all))
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
-        # The first try is given up after two seconds; the health checks do not notice anything for a minute.
-        settings = {"timeout": 4.0, "health_interval": 60}
+        # The first try is given up after five seconds; the health checks do not notice anything for a minute.
+        settings = {"timeout": 10.0, "health_interval": 60}
         with running_front(tmp_path, routes=[route], extauthz=[one.address, other.address], **settings) as front:
+            wait_until(lambda: front.envoy.counter("cluster.extauthz.membership_healthy") == 2, "Envoy knowing both")
             assert {http1(front.port).status for _ in range(8)} == {200}
             assert len(one.asked) == len(other.asked) == 4
             with hanging() as other.answer:

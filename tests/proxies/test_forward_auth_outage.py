@@ -137,7 +137,7 @@ def test_killed_or_hung_everything_is_denied_until_it_is_back(tmp_path: Path) ->
         stack,
     ):
         door = f"127.0.0.1:{http_port(service)}"
-        proxies = {name: open_front(stack, name, tmp_path, gateway, door, timeout=1.0) for name in NAMES}
+        proxies = {name: open_front(stack, name, tmp_path, gateway, door) for name in NAMES}
         assert each(proxies, allowed) == dict.fromkeys(NAMES, True)
         assert each(proxies, upgraded) == dict.fromkeys(NAMES, 101)
 

@@ -186,7 +186,7 @@ def test_the_access_log_tells_what_was_decided(world: World) -> None:
     way.send(target="/allowed")
     (arrived,) = world.arrived()
     log = world.front(encode_raw_headers=True).envoy.access_log
-    wait_until(lambda: any(line["path"] == "/allowed" for line in log()), "the line of the second request")
+    wait_until(lambda: {"/denied", "/allowed"} <= {line["path"] for line in log()}, "the lines of both requests")
     lines = {line["path"]: line for line in log() if line["path"] in {"/denied", "/allowed"}}
     assert lines["/denied"]["authz"] == {
         "decision": denied.json()["decision"],

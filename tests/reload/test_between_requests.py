@@ -42,6 +42,13 @@ def configuration(name: str, **sections: Any) -> str:
     )
 
 
+def replace(file: Path, text: str) -> None:
+    """Write another text in one step: the service reads at a signal, also at one that came before this."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
+
+
 def message(name: str) -> bytes:
     """A request that the policy of this name allows, and the other one denies."""
     pairs = [(f"x-user-{name}", USERS[name]), (f"x-proof-{name}", "yes")]
@@ -129,7 +136,7 @@ def test_no_request_fails_or_mixes_two_policies_while_they_change(service: Servi
 def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_path: Path, engine: str) -> None:
     file = tmp_path / "extauthz.yaml"
     with chosen(engine), serving(tmp_path, {"gateways": {"g": gateway()}}) as served:
-        file.write_text(configuration("a"), encoding="utf-8")
+        replace(file, configuration("a"))
         served.program.signal(signal.SIGHUP)
         with channel(served.address) as opened:
             wait_until(lambda: b"x-user-a" in call(opened, message("a")), "the configuration to be in force")
@@ -139,12 +146,12 @@ def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_pat
 
             with Askers([ask] * 3) as askers:
                 for name in itertools.islice(itertools.cycle("ba"), 6):
-                    file.write_text(configuration(name), encoding="utf-8")
+                    replace(file, configuration(name))
                     served.program.signal(signal.SIGHUP)
                     before = askers.decided[name]
                     wait_until(lambda: askers.decided[name] > before + 20 or bool(askers.faults), "the new one")  # noqa: B023 - waited for here
                     # What cannot be used changes nothing.
-                    file.write_text("gateways: {g: {trustedProxies: ['*']}}", encoding="utf-8")
+                    replace(file, "gateways: {g: {trustedProxies: ['*']}}")
                     served.program.signal(signal.SIGHUP)
                     askers.wait_for(50)
             assert askers.faults == []

@@ -12,7 +12,7 @@ from extauthz.gateway import StampVerifier, Times
 from extauthz.gateway.reference import application
 from gateway.servers import uvicorn_running
 from proxies.stamp_chain import CONFIG, routes_to
-from proxies.test_envoy_key_rotation import keys, published
+from proxies.test_envoy_key_rotation import PUBLISHED_SECONDS, activate, keys, knows, published
 from support.front import Front, running_front
 from support.load import Load, ask
 from support.process import wait_until
@@ -39,7 +39,6 @@ EXPECTED = {
 UNANSWERED = 503
 RETRIED = "cluster.extauthz.upstream_rq_retry"
 HEALTHY = "cluster.extauthz.membership_healthy"
-PUBLISHED_FIRST_SECONDS = 6
 REPLICAS = 3
 # A question that is cut off is asked again of another. So is not one whose answer has begun: native sends the status
 # of an answer apart, and a crash between the two loses it. It is refused, as is everything without an answer.
@@ -52,7 +51,7 @@ def answered(load: Load) -> set[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def replicated(directory: Path) -> Iterator[tuple[Front, list[Service]]]:
+def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], StampVerifier]]:
     """Envoy with three replicas that share their keys, and a Gateway that verifies what arrives."""
     shared = directory / "keys"
     keys("generate", shared)
@@ -67,14 +66,14 @@ def replicated(directory: Path) -> Iterator[tuple[Front, list[Service]]]:
         gateway = stack.enter_context(uvicorn_running(application(verifier)))
         addresses = [replica.address for replica in replicas]
         routes = routes_to({"openclaw": gateway})
-        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses))
-        yield front, replicas
+        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses, timeout=10.0))
+        yield front, replicas, verifier
 
 
 def test_replicas_are_killed_in_turn_while_keys_turn_over_and_nothing_is_lost_or_slips_through(
     tmp_path: Path, engine: str
 ) -> None:
-    with replicated(tmp_path) as (front, replicas):
+    with replicated(tmp_path) as (front, replicas, verifier):
         with Load(front.port, ASKS) as load:
             lost = 0
 
@@ -95,8 +94,10 @@ def test_replicas_are_killed_in_turn_while_keys_turn_over_and_nothing_is_lost_or
                 assert lost_now <= (LOST_IN_A_CRASH[engine] if crashed else 0)
 
             more()
-            new = keys("rotate", tmp_path / "keys", "--activate-after", str(PUBLISHED_FIRST_SECONDS))["kid"]
+            new = keys("rotate", tmp_path / "keys", "--activate-after", str(PUBLISHED_SECONDS))["kid"]
             wait_until(lambda: all(new in published(one) for one in replicas), "all publishing the next key")
+            wait_until(lambda: knows(verifier, new), "the Gateway knowing the next key")
+            activate(tmp_path / "keys", new)  # they see it in their own time, while they are killed
             for number, replica in enumerate(replicas):
                 wait_until(lambda: front.envoy.counter(HEALTHY) == REPLICAS, "Envoy knowing all of them")
                 if crash := number % 2 == 0:
@@ -115,7 +116,7 @@ def test_replicas_are_killed_in_turn_while_keys_turn_over_and_nothing_is_lost_or
 
 def test_replica_that_is_asked_to_end_answers_all_who_still_ask(tmp_path: Path) -> None:
     # Envoy asks again where a question was cut off. In an orderly end none is: it hears of it, and goes elsewhere.
-    with replicated(tmp_path) as (front, replicas), Load(front.port, ASKS) as load:
+    with replicated(tmp_path) as (front, replicas, _), Load(front.port, ASKS) as load:
         wait_until(lambda: set(load.answers) >= EXPECTED, "answers of every kind")
         for replica in replicas[:2]:
             before = load.count(200)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases.generated import bounded
 from extauthz.stamp.claims import decode_segment, encode_segment, is_kid, normal_host, path_hash
 
 
@@ -51,11 +52,13 @@ def test_an_empty_query_does_not_count() -> None:
     assert path_hash("/a?b?") != path_hash("/a?b")
 
 
+@bounded
 @given(st.binary(max_size=200))
 def test_segments_come_back(data: bytes) -> None:
     assert decode_segment(encode_segment(data)) == data
 
 
+@bounded
 @given(st.text(alphabet="ABab01-_+/= \n", max_size=12))
 def test_only_one_text_decodes_to_a_value(text: str) -> None:
     try:
@@ -65,6 +68,7 @@ def test_only_one_text_decodes_to_a_value(text: str) -> None:
     assert encode_segment(data) == text
 
 
+@bounded
 @given(st.text(max_size=60))
 def test_no_text_makes_the_bindings_fail(text: str) -> None:
     normal_host(text)

@@ -49,7 +49,7 @@ class Answer:
 
 
 def ask(service: Service, method: str = "GET", target: str = "/.well-known/jwks.json", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection(service.http, timeout=10)
+    connection = http.client.HTTPConnection(service.http, timeout=30)
     try:
         connection.request(method, target, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -109,9 +109,10 @@ def test_a_key_that_becomes_readable_by_everyone_is_told_of_and_the_good_ones_st
 
 def test_the_first_key_is_made_for_its_owner_alone_and_its_id_is_logged(service: Service, folder: Path) -> None:
     (key,) = load(folder / "keys").keys
+    # It is logged when it is first looked at, which may be after the service is ready.
+    wait_until(lambda: key.kid in service.program.log_text(), "the line that says which key signs")
     assert key.mode == 0o600
     assert (folder / "keys").stat().st_mode & 0o777 == 0o700
-    assert key.kid in service.program.log_text()
 
 
 def test_the_jwks_is_for_all_and_may_be_cached(service: Service, folder: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey
 
+from cases.generated import bounded
 from extauthz.stamp.claims import Algorithm
 from extauthz.stamp.keyfile import new_key
 from extauthz.stamp.keyset import KeySet, Schedule, SigningKey
@@ -48,6 +49,7 @@ def test_the_previous_key_outlives_its_last_stamp_for_every_clock() -> None:
     assert SCHEDULE.withdrawal >= last_end
 
 
+@bounded
 @given(
     st.lists(st.integers(0, 3000), min_size=1, max_size=4, unique=True),
     st.floats(0, 4000, allow_nan=False),
@@ -60,6 +62,7 @@ def test_exactly_one_key_signs_and_it_is_published(activations: list[int], now: 
     assert keys.active(now) is keys.active(math.nextafter(keys.next_change(now), -math.inf))
 
 
+@bounded
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=4, unique=True), st.integers(0, 4000), st.integers(-10, 10))
 def test_what_one_replica_signs_another_publishes_until_the_stamp_ends(
     activations: list[int], now: int, skew: int

@@ -13,6 +13,7 @@ from joserfc import jws
 from joserfc.jwk import KeySet as JoseKeys
 from pydantic import ValidationError
 
+from cases.generated import bounded
 from extauthz.config.schema import Stamp
 from extauthz.stamp import keys
 from extauthz.stamp.claims import MAX_STAMP_BYTES, Algorithm, Binding, decode_segment
@@ -90,6 +91,7 @@ def test_joserfc_accepts_what_is_signed_by_hand(algorithm: Algorithm) -> None:
         assert json.loads(read.payload)["sub"] == "nick@example.com"
 
 
+@bounded
 @given(st.text(min_size=1, max_size=40))
 def test_every_user_comes_through_unchanged(user: str) -> None:
     stamp = STAMPER.stamp(**{**REQUEST, "user": user})
@@ -123,6 +125,7 @@ def test_a_stamp_is_never_reused_for_other_values(change: dict[str, str]) -> Non
     assert stamper.stamp(**REQUEST) == first
 
 
+@bounded
 @given(st.floats(0, 0.999), st.lists(st.floats(0, 3), max_size=20), st.sampled_from([0.5, 1, 5, 59]))
 def test_a_reused_stamp_has_more_than_lifetime_less_reuse_left(start: float, steps: list[float], reuse: float) -> None:
     clock = Clock(NOW + start)
@@ -269,6 +272,7 @@ def test_no_key_is_an_error_and_no_unsigned_stamp() -> None:
         stamper.stamp(**REQUEST)
 
 
+@bounded
 @given(r=COORDINATES, s=COORDINATES)
 def test_signature_has_its_two_numbers_at_full_length_however_small_they_are(r: int, s: int) -> None:
     assert jose_signature(encode_dss_signature(r, s)) == r.to_bytes(32, "big") + s.to_bytes(32, "big")

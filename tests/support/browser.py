@@ -59,10 +59,11 @@ class Page:
             PageError: the browser refused.
         """
         self._number += 1
-        self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        number = self._number  # of this call: a dialog that comes meanwhile is answered under one of its own
+        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
             message = json.loads(self._connection.recv(WAIT_SECONDS))
-            if message.get("id") == self._number:
+            if message.get("id") == number:
                 if "error" in message:
                     raise PageError(f"{method}: {message['error']['message']}")
                 return message["result"]
@@ -170,7 +171,15 @@ class Browser:
     def page(self, width: int = 1400, height: int = 900) -> Iterator[Page]:
         """Open a tab while the block runs; it shares nothing with others but the browser's profile."""
         opened = self._ask("PUT", "/json/new?about:blank")
-        with connect(opened["webSocketDebuggerUrl"], max_size=None, proxy=None, compression=None) as connection:
+        # No pings: a browser that stands still for a while is no failure.
+        with connect(
+            opened["webSocketDebuggerUrl"],
+            max_size=None,
+            proxy=None,
+            compression=None,
+            open_timeout=WAIT_SECONDS,
+            ping_interval=None,
+        ) as connection:
             page = Page(connection)
             page.resize(width, height)
             yield page

@@ -19,13 +19,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from support.ports import free_port
+from support.process import READY_SECONDS
 
 Pairs = tuple[tuple[str, str], ...]
 
 _MAX_HEAD = 1 << 20
 _MAX_LINE = 1 << 20
-_START_SECONDS = 10.0
-_STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +117,7 @@ class _Server(threading.Thread):
 
     def start(self) -> None:
         super().start()
-        if not self._serving.wait(_START_SECONDS) or self._failure is not None:
+        if not self._serving.wait(READY_SECONDS) or self._failure is not None:
             raise RuntimeError("the echo Gateway did not start") from self._failure
 
     def run(self) -> None:
@@ -131,7 +130,7 @@ class _Server(threading.Thread):
     def stop(self) -> None:
         if self._event_loop is not None and self._stop_asked is not None:
             self._event_loop.call_soon_threadsafe(self._stop_asked.set)
-        self.join(_STOP_SECONDS)
+        self.join(READY_SECONDS)
         if self.is_alive():
             raise RuntimeError("the echo Gateway did not stop")
 

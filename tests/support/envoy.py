@@ -11,6 +11,7 @@ from pathlib import Path
 from support.process import Program, require_program, running
 
 _VALIDATE_SECONDS = 60.0
+_ADMIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Envoy:
 
     def access_log(self) -> list[dict[str, object]]:
         """The JSON lines that Envoy has written to its standard output so far."""
-        lines = (line for line in self.program.log_text().splitlines() if line.startswith("{") and line.endswith("}"))
-        return [json.loads(line) for line in lines]
+        # What comes after the last line's end is still being written.
+        lines = self.program.log_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def validate_envoy(config: str, directory: Path) -> str | None:
@@ -80,7 +82,7 @@ def _is_ready(admin_port: int) -> bool:
 
 
 def _admin(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ADMIN_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

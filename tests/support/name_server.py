@@ -146,7 +146,7 @@ def _serve(server: NameServer, udp: socket.socket, tcp: socket.socket, ended: so
 def _serve_stream(server: NameServer, tcp: socket.socket) -> None:
     connection, _ = tcp.accept()
     with connection, contextlib.suppress(OSError, struct.error), connection.makefile("rb") as stream:
-        connection.settimeout(5)
+        connection.settimeout(30)
         (length,) = struct.unpack("!H", stream.read(2))
         wire = server.reply(_read(server, stream.read(length), "tcp")).to_wire(max_size=65_535)
         connection.sendall(struct.pack("!H", len(wire)) + wire)

@@ -20,8 +20,8 @@ import pytest
 READY_SECONDS = 30.0
 """How long a program may take until it is ready. Generous: a loaded machine is no failure."""
 
-STOP_SECONDS = 10.0
-"""How long a program may take to end after SIGTERM before it gets SIGKILL."""
+STOP_SECONDS = 30.0
+"""How long a program may take to end after SIGTERM before it gets SIGKILL; a service drains for ten of these."""
 
 _POLL_SECONDS = 0.02
 _LOG_TAIL = 6_000

@@ -17,7 +17,7 @@ from support.ports import free_port
 from support.process import Program, running
 
 _SERVICE = "envoy.service.auth.v3.Authorization"
-_CALL_SECONDS = 2.0
+_CALL_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,14 @@ def gone(pid: int) -> bool:
     return False
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or waits for nothing but to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):  # reaped, before it was opened or before it was read
+        return True
+
+
 def test_no_port_is_given_twice_and_each_can_be_listened_on() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == len(ports)
@@ -63,8 +71,7 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
         child = int(program.log_text())
         assert not gone(child)
     # Reparented, it is reaped by whoever is in charge of that, in their own time.
-    stat = Path(f"/proc/{child}/stat")
-    wait_until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", "the end of the child")
+    wait_until(lambda: has_ended(child), "the end of the child")
 
 
 def test_a_program_that_is_not_ready_shows_its_log(tmp_path: Path) -> None:

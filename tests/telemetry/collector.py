@@ -55,6 +55,12 @@ class Collector:
                 attributes(sent.resource) for request in self._metrics for sent in request.resource_metrics
             ]
 
+    @property
+    def exports(self) -> int:
+        """How many requests with metrics came."""
+        with self._lock:
+            return len(self._metrics)
+
     def metrics(self) -> dict[str, Metric]:
         """The metrics of the last request, by name."""
         with self._lock:

@@ -147,7 +147,7 @@ def _ask(grpc_address: str, http_address: str) -> None:
     ask(grpc_address, check_request(PAIRS))
     for name, peer in (("g", "10.0.0.8"), ("trial", "10.0.0.8"), ("nobody", "10.0.0.7")):
         ask(grpc_address, check_request(PAIRS, gateway=name, peer=peer))
-    httpx.get(f"http://{http_address}/forward-auth/traefik/g")
+    httpx.get(f"http://{http_address}/forward-auth/traefik/g", timeout=30)
 
 
 def test_every_expression_names_only_what_a_real_service_has(scraped: Scraped) -> None:

@@ -25,7 +25,8 @@ STRANGER = Caller(parse_address("192.0.2.1"))
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
-    return built(tmp_path, configuration())
+    # Reused for as long as can be: a slow machine signs no more often.
+    return built(tmp_path, configuration(stamp={"reuse": "59s"}))
 
 
 def decisions(service: Service, **labels: str) -> float | None:

@@ -116,7 +116,7 @@ def test_a_question_over_http_joins_the_trace_of_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, received: Collector
 ) -> None:
     with exporting(tmp_path, monkeypatch, received.url) as service:
-        httpx.get(f"http://{service.http}/forward-auth/traefik/g", headers={"traceparent": TRACEPARENT})
+        httpx.get(f"http://{service.http}/forward-auth/traefik/g", headers={"traceparent": TRACEPARENT}, timeout=30)
         (span,) = spans_of(received)
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
     assert attributes(span)["extauthz.door"] == "traefik"
@@ -154,6 +154,9 @@ def test_metrics_are_those_of_a_scrape(tmp_path: Path, monkeypatch: pytest.Monke
         for peer in ("10.0.0.7", "10.0.0.8", "10.0.0.8"):
             ask(service.address, check_request(PAIRS, peer=peer))
         wait_until(lambda: _counted(received, "extauthz.decisions") == 3, "the decisions are exported as counts")
+        # That export may have been made while they were decided, and the one after it before that came.
+        exports = received.exports
+        wait_until(lambda: received.exports >= exports + 2, "an export that was begun after all of it")
         scraped = {
             (sample.name, frozenset((name, value) for name, value in sample.labels.items() if value)): sample.value
             for family in read_text(scrape(service.admin))
@@ -347,5 +350,5 @@ def test_endpoint_without_the_extra_is_told_and_the_service_goes_on(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with exporting(tmp_path, monkeypatch, received.url) as service:
         assert ask(service.address, check_request(PAIRS)).passes
-        assert "pip install 'extauthz[otel]'" in service.program.log_text()
+        wait_until(lambda: "pip install 'extauthz[otel]'" in service.program.log_text(), "it is told")
     assert received.headers == []

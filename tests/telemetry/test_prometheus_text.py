@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from cases.build import PAIRS
+from cases.generated import bounded
 from cases.messages import check_request
 from extauthz.metrics import METRICS
 from extauthz.telemetry.metric import Metric, Point, Reading
@@ -85,7 +86,7 @@ class Library(Collector):
             yield family
 
 
-@settings(max_examples=50)
+@settings(bounded, max_examples=50)
 @given(readings())
 def test_text_says_what_the_library_would_say(made: list[Reading]) -> None:
     registry = CollectorRegistry(auto_describe=False)
@@ -98,7 +99,7 @@ def test_text_says_what_the_library_would_say(made: list[Reading]) -> None:
     ]
 
 
-@settings(max_examples=50)
+@settings(bounded, max_examples=50)
 @given(readings())
 def test_open_metrics_says_what_the_library_would_say(made: list[Reading]) -> None:
     registry = CollectorRegistry(auto_describe=False)

@@ -15,7 +15,7 @@ from extauthz.telemetry.telemetry import Sink, Telemetry
 from extauthz.wire.pb import check_pb2 as pb
 from support.build import same_build
 from support.logs import captured_logs
-from support.process import wait_until
+from support.process import READY_SECONDS, wait_until
 from telemetry.looking import Asking
 
 
@@ -139,7 +139,8 @@ def test_one_who_hangs_costs_what_does_not_fit_and_what_does_is_shown_later(reco
     assert looking.tally.total == 1000  # counted all the same
     assert looking.dropped == 900
     going.set()
-    wait_until(lambda: len(slow.ids) == 100, "what had waited")
+    # Not before the last of them are out of its hands is there room: that it saw them is a moment earlier.
+    wait_until(lambda: len(slow.ids) == 100 and looking._in_hand == 0, "what had waited")
     # Room again, for as many as before.
     ids = _tell(looking, record, 100, begin=5000)
     looking.close()
@@ -148,11 +149,17 @@ def test_one_who_hangs_costs_what_does_not_fit_and_what_does_is_shown_later(reco
 
 
 def test_end_waits_for_nobody_for_ever_and_says_what_was_lost(record: Record) -> None:
-    going = threading.Event()
-    slow = Keeping(lambda records: None if not records else (going.wait(), None)[1])
-    looking = Telemetry([slow], close_seconds=0.1)
+    begun, going = threading.Event(), threading.Event()
+
+    def hang(records: Sequence[Record]) -> None:
+        if records:
+            begun.set()
+            going.wait()
+
+    looking = Telemetry([Keeping(hang)], close_seconds=0.1)
     looking.start()
     _tell(looking, record, 100)
+    assert begun.wait(READY_SECONDS)
     with captured_logs() as said:
         looking.close()
     assert (looking.dropped, said[0]["decisions"]) == (100, 100)
