@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from extauthz.config.faults import ConfigError
-from extauthz.config.load import Loaded
+from extauthz.config.load import Loaded, signature
 from extauthz.config.schema import GatewayModel, Model, Settings
 from extauthz.logs import get_logger
 
@@ -26,8 +26,6 @@ WANT_RESTART: Final = (
     ("admin",),
     ("limits", "message_bytes"),
 )
-
-Signature = tuple[int, ...]
 
 
 class RefusedError(Exception):
@@ -73,7 +71,7 @@ class Reloader:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Remember what the file looks like now.
+        """Remember what the file looked like when it was read.
 
         Args:
             file: The file.
@@ -88,7 +86,8 @@ class Reloader:
         self._apply: Final = apply
         self._clock: Final = clock
         self._started_with: Final = loaded.settings
-        self._seen = _signature(file)
+        # Not as it is now: it may have been written again since it was read.
+        self._seen = loaded.seen
         self._changing = self._seen
 
     def look(self) -> None:
@@ -97,7 +96,7 @@ class Reloader:
         A file that is just being written may be readable and shorter than it will be: a list of users that is cut
         off lets in everyone. So nothing is read before it has come to rest.
         """
-        seen = _signature(self._file)
+        seen = signature(self._file)
         if seen == self._seen or seen != self._changing:
             self._changing = seen
         else:
@@ -105,11 +104,11 @@ class Reloader:
 
     def reload(self) -> bool:
         """Read the file now. Returns whether it took effect; never raises for what is wrong with it."""
-        before = _signature(self._file)
+        before = signature(self._file)
         faults: tuple[str, ...]
         try:
             loaded = self._read()
-            if _signature(self._file) != before:
+            if signature(self._file) != before:
                 return False  # it changed while it was read: the next look sees that
             _refuse_silent_loosening(self.status.loaded.settings, loaded.settings)
             self._apply(loaded)
@@ -193,15 +192,6 @@ def _gone(place: str, before: Model, after: Model, names: Sequence[str]) -> Iter
         lost = name in before.model_fields_set and name not in after.model_fields_set
         if lost and getattr(before, name) != getattr(after, name):
             yield f"{place}{type(after).model_fields[name].alias}"
-
-
-def _signature(file: Path) -> Signature:
-    """Return what changes when the file does, through whatever symlinks lead to it; () if it is not there."""
-    try:
-        found = file.stat()
-    except OSError:
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _differences(old: Settings, new: Settings) -> list[str]:

@@ -95,15 +95,15 @@ class IssuerKeys(RefreshedKeys[IssuerKey]):
 
     def status(self) -> SourceStatus:
         """Return how the source is."""
-        keys, read = self.current(), self.reads > self.failures
+        keys, (reads, failures) = self.current(), self.counts()
         return SourceStatus(
             name=self._source.name,
             keys=len(keys or ()),
             usable=keys is not None,
             fault=self.fault,
-            age=self.age if read else None,
-            reads=self.reads,
-            failures=self.failures,
+            age=self.age if reads > failures else None,
+            reads=reads,
+            failures=failures,
         )
 
     def say_failed(self, fault: str, *, kept: bool) -> None:

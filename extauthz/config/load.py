@@ -2,7 +2,7 @@
 
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -18,6 +18,8 @@ from extauthz.config.schema import Model, Settings
 from extauthz.core import reasons
 from extauthz.core.text import trim
 
+Signature = tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -29,16 +31,27 @@ class Loaded:
         incomplete: Gateways that load and deny everything, with the reason; errors to be mended.
         notices: What to know about what was asked for: what does less than it may seem to; each is on the safe
             side.
+        seen: What the file looked like before it was read, by `signature`; () where this was no file's.
     """
 
     settings: Settings
     folder: Path
     incomplete: tuple[Fault, ...]
     notices: tuple[Fault, ...]
+    seen: Signature = ()
 
     def path(self, name: str) -> Path:
         """Return a path of the file, relative to the file itself."""
         return self.folder / name
+
+
+def signature(file: Path) -> Signature:
+    """Return what changes when the file does, through whatever symlinks lead to it; () if it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, pasted: bool = False) -> Loaded:
@@ -52,6 +65,7 @@ def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, *
     Raises:
         ConfigError: It cannot be read or used; the text names every fault.
     """
+    seen = signature(file)
     try:
         if file.stat().st_size > LARGEST_FILE_BYTES:
             raise ConfigError(str(file), [Fault("", f"the file is larger than {LARGEST_FILE_BYTES} bytes")])
@@ -60,7 +74,8 @@ def load(file: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, *
         raise ConfigError(str(file), [Fault("", f"cannot be read: {error.strerror or error}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), [Fault("", f"is no UTF-8 at byte {error.start}")]) from error
-    return loads(text, source=str(file), folder=file.parent, overrides=overrides, pasted=pasted)
+    loaded = loads(text, source=str(file), folder=file.parent, overrides=overrides, pasted=pasted)
+    return replace(loaded, seen=seen)
 
 
 @collected_later()

@@ -24,6 +24,8 @@ from extauthz.proxies.envoy import Route, render
 from extauthz.proxies.from_config import envoy_settings, user_header
 from extauthz.wire.reflected import SERVICE
 
+# What Envoy waits for a decision: a machine that is busy with other things shows what it would show else.
+DECISION_SECONDS: Final = 10.0
 FRONT_PORT: Final = 8080
 # Where the service's decisions go, in the folder of the logs.
 DECISIONS: Final = "decisions.jsonl"
@@ -145,7 +147,7 @@ def _envoy_configuration(loaded: Loaded, front: str, grpc_port: int, gateways: d
         admin=f"127.0.0.1:{admin}",
     )
     unknown = Route(upstream=f"127.0.0.1:{gateways[first]}", domains=(UNKNOWN_HOST,), gateway="not-in-the-file")
-    return render(replace(settings, routes=(*settings.routes, unknown)))
+    return render(replace(settings, routes=(*settings.routes, unknown), timeout=DECISION_SECONDS))
 
 
 def _find_envoy() -> str:

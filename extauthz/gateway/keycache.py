@@ -191,6 +191,7 @@ class RefreshedKeys(ABC, Generic[Key]):
 
     def read_now(self) -> None:
         """Read the source once. The background thread's own step; never raises."""
+        failed = True
         try:
             keys = self.fetch_keys()
         except JwksError as error:
@@ -198,11 +199,14 @@ class RefreshedKeys(ABC, Generic[Key]):
         except Exception as error:  # noqa: BLE001 (the thread must outlive whatever a source does)
             self._failed(f"unforeseen: {type(error).__name__}")
         else:
+            failed = False
             if self.fault is not None:
                 self.say_back()
             self._keys, self._read_well, self.fault = keys, self._monotonic(), None
         with self._read:
+            # Together: whoever looks in between would see fewer good reads than a moment before.
             self.reads += 1
+            self.failures += failed
             self._wake.clear()
             self._read.notify_all()
 
@@ -210,8 +214,12 @@ class RefreshedKeys(ABC, Generic[Key]):
         """Return the seconds until the next read, where nothing asks for one."""
         return self._times.refresh if self.fault is None else self._times.retry
 
+    def counts(self) -> tuple[int, int]:
+        """Return `reads` and `failures` of one moment."""
+        with self._read:
+            return self.reads, self.failures
+
     def _failed(self, fault: str) -> None:
-        self.failures += 1
         if fault != self.fault:
             self.say_failed(fault, kept=bool(self._keys))
         self.fault = fault

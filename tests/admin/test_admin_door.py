@@ -13,7 +13,7 @@ import yaml
 from admin.watching import API, USER, Watched, opened_door, watched_service
 from forward_auth.opening import gateway
 from support.clients import http1
-from support.ports import free_port
+from support.ports import free_port, taken
 from support.process import running, wait_until
 from support.service import Service
 
@@ -75,9 +75,9 @@ def test_ready_is_said_only_while_it_is() -> None:
 
 
 def test_a_service_that_goes_says_so_here_to_the_last(tmp_path: Path) -> None:
-    config = {"server": {"drainSeconds": 5}, "gateways": {"openclaw": gateway()}}
+    config = {"server": {"drainSeconds": 60}, "gateways": {"openclaw": gateway()}}
     with watched_service(tmp_path, config) as leaving:
-        # A client that never ends its request keeps the doors draining.
+        # A client that does not end its request keeps the doors draining until it goes.
         with socket.create_connection(("127.0.0.1", leaving.http), 20) as held:
             held.sendall(b"GET /forward-auth/traefik/openclaw HTTP/1.1\r\nX-")
             leaving.service.program.signal(signal.SIGTERM)
@@ -86,8 +86,8 @@ def test_a_service_that_goes_says_so_here_to_the_last(tmp_path: Path) -> None:
 
 
 def test_address_that_somebody_else_has_ends_the_service_where_it_was_named(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
         ended = subprocess.run(
             _serve(tmp_path, "--admin", address), capture_output=True, text=True, check=False, timeout=60
         )
@@ -96,13 +96,7 @@ def test_address_that_somebody_else_has_ends_the_service_where_it_was_named(tmp_
 
 
 def test_default_address_that_somebody_else_has_is_told_and_the_service_goes_on(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 9193))
-            taken.listen()
-        except OSError:
-            pass  # somebody has it indeed
+    with taken(9193):
         argv = _serve(tmp_path)
         service_address = argv[argv.index("--grpc") + 1]
         with running(argv, log=tmp_path / "log", cwd=tmp_path) as program:

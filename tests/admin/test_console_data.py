@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from admin.watching import API, USER, Watched, bearer, watched_service, write_token
+from admin.watching import API, USER, Watched, bearer, rewrite, watched_service, write_token
 from extauthz.console.console import GATEWAYS_A_PAGE
 from extauthz.console.policies import MOST_SHOWN
 from extauthz.telemetry.recent import MOST_GIVEN
@@ -67,7 +67,11 @@ def test_counts_are_those_of_the_service_and_their_history_adds_up(watched: Watc
     watched.decide("openclaw", NAMED)
     watched.decide("openclaw", [])
     watched.decide("shadow", [])
-    wait_until(lambda: sum(map(sum, (point[1:] for point in watched.data("counts")["seconds"]))) == 3, "sampled")
+
+    def sampled(spans: str) -> int:
+        return sum(map(sum, (point[1:] for point in watched.data("counts")[spans])))
+
+    wait_until(lambda: sampled("seconds") == sampled("minutes") == 3, "all are sampled, in seconds and in minutes")
     counts = watched.data("counts")
     assert counts["totals"] == {"allow": 1, "deny": 1, "shadow": 1}
     assert counts["reasons"] == [{"reason": "trusted_proxy_user_missing", "count": 2}]
@@ -79,7 +83,8 @@ def test_peers_and_users_that_are_denied_most_come_first(watched: Watched) -> No
         watched.decide("openclaw", [("x-forwarded-user", "eve@example.com")])
     watched.decide("openclaw", NAMED, peer="10.0.0.8")
     watched.decide("openclaw", NAMED)
-    watched.seen(5)
+    # They are kept before they are counted.
+    wait_until(lambda: sum(one["count"] for one in watched.data("top")["peers"]["top"]) == 4, "all denials are counted")
     top = watched.data("top")
     assert [(one["text"], one["count"]) for one in top["peers"]["top"]] == [("10.0.0.7", 3), ("10.0.0.8", 1)]
     assert [(one["text"], one["count"]) for one in top["users"]["top"]] == [("eve@example.com", 3)]
@@ -164,15 +169,16 @@ def test_reload_that_is_refused_is_told_with_every_fault(watched: Watched, tmp_p
     before = watched.data("status")
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     config["gateways"]["openclaw"]["trustedProxies"] = ["10.0.0.0/33", "everyone"]
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    rewrite(file, config)
     wait_until(lambda: watched.data("status")["reload"]["faults"]["total"] == 2, "the faults are told")
     told = watched.data("status")
     assert "10.0.0.0/33" in told["reload"]["faults"]["shown"][0]
     assert (told["reload"]["failed"], told["policy"]) == (1, before["policy"])
     config["gateways"]["openclaw"]["trustedProxies"] = ["10.0.0.8"]
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    wait_until(lambda: watched.data("status")["policy"] != before["policy"], "the new policy is in force")
-    assert watched.data("status")["reload"]["faults"]["total"] == 0
+    rewrite(file, config)
+    wait_until(lambda: watched.data("status")["reload"]["faults"]["total"] == 0, "the faults are gone")
+    told = watched.data("status")
+    assert (told["reload"]["succeeded"], told["policy"] != before["policy"]) == (1, True)
     assert watched.data("gateways/openclaw")["trustedProxies"]["shown"] == ["10.0.0.8"]
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import yaml
+
 from extauthz.config.values import Endpoint
 from extauthz.doors.admin import AdminDoor, AdminDoorSettings, StaticFile, Told
 from extauthz.doors.http_limits import PATIENCE, Patience
 from forward_auth.asking import Asked, ask
 from support.clients import Headers, Response, http1
+from support.ports import free_port
 from support.process import wait_until
 from support.service import Service, running_service
 
@@ -80,16 +83,24 @@ class BrokenPages:
 
 @contextlib.contextmanager
 def opened_door(
-    address: str = "127.0.0.1:0", ready: Callable[[], bool] = lambda: True, *, patience: Patience = PATIENCE
+    address: str | None = None, ready: Callable[[], bool] = lambda: True, *, patience: Patience = PATIENCE
 ) -> Iterator[Endpoint]:
-    """Open an admin door in this process, before a broken console, while the block runs."""
-    settings = AdminDoorSettings(endpoints=[Endpoint.parse(address)], drain_seconds=1, ready=ready, patience=patience)
+    """Open an admin door in this process, before a broken console, while the block runs; None is a free port."""
+    endpoint = Endpoint.parse(address or f"127.0.0.1:{free_port()}")
+    settings = AdminDoorSettings(endpoints=[endpoint], drain_seconds=1, ready=ready, patience=patience)
     door = AdminDoor(BrokenPages(), settings)
     door.start()
     try:
         yield door.endpoints[0]
     finally:
         door.drain()
+
+
+def rewrite(file: Path, config: Mapping[str, Any]) -> None:
+    """Replace a configuration file in one move: half of it is never there to be read."""
+    new = file.with_suffix(".new")
+    new.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+    new.replace(file)
 
 
 def write_token(file: Path, token: str = TOKEN, mode: int = 0o600) -> Path:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from extauthz.gateway.keycache import Times
 from extauthz.gateway.keyset import MAX_JWKS_BYTES, MAX_JWKS_KEYS, JwksError
 from gateway.servers import JwksServer, until
 from support.certificates import Authority
+from support.process import READY_SECONDS
 
 QUICK = Times(refresh=0.05, retry=0.05, unknown_kid=0.0, wait=10)
 STILL = Times(refresh=3600, retry=3600, unknown_kid=0.0, wait=10)
@@ -30,7 +32,7 @@ class Keeper:
     def __init__(self, source: KeySource, times: Times, **changed: Any) -> None:
         self.assertions = Assertions(times=times)
         self.verifier = self.assertions.verifier(rules(source.location, source=source, **changed))
-        self.assertions.start(10)
+        self.assertions.start(READY_SECONDS)
 
     def verdict(self, token: str) -> Verdict:
         return self.verifier.verify(token)
@@ -103,9 +105,10 @@ def test_a_source_that_is_down_lets_nobody_in(source: JwksServer, issuer: Issuer
     source.close()
     found = keeper(keepers, source.url)
     assert "there are no keys to verify it with: http://127.0.0.1: the fetch failed" in found.refused(issuer.token())
-    assert not found.status.usable
-    assert found.status.failures == found.status.reads
-    assert found.status.age is None
+    status = found.status  # of one moment: it is read again and again
+    assert not status.usable
+    assert status.failures == status.reads > 0
+    assert status.age is None
 
 
 @pytest.mark.parametrize(
@@ -247,11 +250,30 @@ def test_the_last_good_keys_count_for_the_stated_time_and_no_longer(tmp_path: Pa
     keys.close()
 
 
+def test_who_looks_while_a_read_fails_sees_no_good_read_taken_back(
+    tmp_path: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a counter that goes down for a moment, Prometheus makes as many reads as there ever were.
+    path = jwks_file(tmp_path, issuer)
+    source = KeySource(location=str(path))
+    keys = open_keys(source, usual_times(source))
+    keys.close()  # no thread: each read is the test's
+    keys.read_now()
+    path.unlink()
+    seen = []
+    monkeypatch.setattr(keys, "say_failed", lambda *_, **__: seen.append(keys.status()))
+    keys.read_now()
+    assert [one.reads - one.failures for one in (*seen, keys.status())] == [1, 1]
+
+
 def test_a_flood_of_unknown_kids_reads_the_source_once(
     source: JwksServer, issuer: Issuer, keepers: list[Keeper]
 ) -> None:
     source.serve(issuer.jwks)
-    found = keeper(keepers, source.url, usual_times(KeySource(location=source.url)))
+    usual = usual_times(KeySource(location=source.url))
+    assert usual.unknown_kid > 0
+    # However long the flood lasts here: in the time that an unknown kid has to wait there is no second read.
+    found = keeper(keepers, source.url, replace(usual, refresh=3600, unknown_kid=3600))
     for number in range(300):
         assert "none of the 1" in found.refused(issuer.token(header={"kid": f"invented-{number}"}))
     assert source.requests == 1

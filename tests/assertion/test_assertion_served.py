@@ -16,6 +16,7 @@ from cases.build import LOOPBACK, PEER, text_of
 from cases.messages import check_request, read
 from extauthz.cli import main
 from gateway.servers import JwksServer, until
+from support.process import READY_SECONDS
 from support.service import running_service
 from telemetry.scrape import built, configuration, reconfigure, value
 
@@ -27,7 +28,7 @@ class Run:
         self.folder, self.source, self.issuer = folder, source, Issuer()
         source.serve(self.issuer.jwks)
         self.service = built(folder, self.config())
-        self.service.assertions.start(10)
+        self.service.assertions.start(READY_SECONDS)
 
     def config(self, url: str | None = None, **keys: Any) -> dict[str, Any]:
         """The file, with other keys in its assertions."""

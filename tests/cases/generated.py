@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 # For every property test: bounded by number and never by time, so that a loaded machine is no failure.
-bounded = settings(max_examples=100, deadline=None)
+bounded = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 few = settings(bounded, max_examples=30)
 
 T = TypeVar("T")

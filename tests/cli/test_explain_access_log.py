@@ -96,9 +96,13 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
         found: dict[str, dict[str, Any]] = {}
 
         def read(front: Front, text: Callable[[], str], last: str) -> None:
-            wait_until(lambda: f'"{last}"' in text(), f"the line of {last}")
-            lines = [json.loads(line) for line in text().splitlines() if line.startswith("{")]
-            found.update({line["path"]: line for line in lines if line["path"]})
+            def lines() -> dict[str, dict[str, Any]]:
+                # What comes after the last line's end is still being written.
+                read = [json.loads(line) for line in text().split("\n")[:-1] if line.startswith("{")]
+                return {line["path"]: line for line in read if line["path"]}
+
+            wait_until(lambda: last in lines(), f"the line of {last}")
+            found.update(lines())
             assert front.settings.access_log
 
         with running_front(folder / "grpc", routes=routes, extauthz=[service.address], access_log=str(file)) as front:

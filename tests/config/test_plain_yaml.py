@@ -8,6 +8,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cases.generated import bounded
 from extauthz.config.document import Document
 from extauthz.config.plain_yaml import MOST_LEVELS, Loader, UncommonError, read_plain
 
@@ -25,7 +26,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(bounded, max_examples=300)
 @given(VALUES, st.sampled_from([None, True, False]), st.sampled_from([None, "'", '"', "|", ">"]))
 def test_what_is_written_as_yaml_is_read_as_ever(value: Any, flow: bool | None, style: str | None) -> None:
     text = yaml.safe_dump(value, default_flow_style=flow, default_style=style)
@@ -33,7 +34,7 @@ def test_what_is_written_as_yaml_is_read_as_ever(value: Any, flow: bool | None, 
         assert repr(read_plain(text)) == repr(yaml.load(text, Loader))  # noqa: S506 - libyaml's safe one
 
 
-@settings(max_examples=500)
+@settings(bounded, max_examples=500)
 @example("a: <<")
 @example("a: =")
 @example("- 2001-99-99")

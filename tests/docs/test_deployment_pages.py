@@ -118,7 +118,7 @@ def test_any_of_the_processes_answers_while_another_is_gone(tmp_path: Path) -> N
     config.write_text(replaced(block, places), encoding="utf-8")
     grpc, listen, admin = free_port("127.0.0.1"), free_port(), free_port()
     argv = command("systemd", "envoy")
-    written = run([*argv, f"--listen=127.0.0.1:{listen}", f"--admin=127.0.0.1:{admin}"], config)
+    written = run([*argv, f"--listen=127.0.0.1:{listen}", f"--admin=127.0.0.1:{admin}", "--timeout=10"], config)
     shown = {line.strip() for line in written.splitlines()}
     (quoted,) = blocks("systemd", "# from envoy.yaml")
     assert [line for line in quoted.splitlines()[1:] if line not in shown] == []

@@ -104,7 +104,7 @@ def set_up(directory: Path, *, over_http: bool) -> Iterator[SetUp]:
         }
         argv = command("proxy-config envoy")
         argv = [places.get(word, word) for word in argv[: argv.index("--output")]]
-        argv += [f"--admin=127.0.0.1:{admin}", "--timeout=5"]
+        argv += [f"--admin=127.0.0.1:{admin}", "--timeout=10"]
         argv += ["--http", f"--extauthz={service.http}"] if over_http else [f"--extauthz={service.address}"]
         written = CliRunner().invoke(main, argv)
         assert written.exit_code == 0, written.output

@@ -129,6 +129,8 @@ def set_up(name: str, directory: Path) -> Iterator[SetUp]:
             (directory / "who.caddy").write_text(block, encoding="utf-8")
         argv = [replaced(word, places) for word in shown.command]
         argv += [f"--listen=127.0.0.1:{port}", f"--extauthz=127.0.0.1:{http_port(service)}"]
+        if name != "traefik":  # which has no such option
+            argv.append("--timeout=10")
         if name == "nginx":
             argv += [f"--directory={directory}", f"--pid={directory / 'pid'}", f"--error-log={directory / 'error.log'}"]
             argv.append(f"--access-log={directory / 'access.log'}")

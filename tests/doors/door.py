@@ -17,13 +17,14 @@ from cases.build import text_of
 from cases.messages import Outcome, read
 from support.engine import with_engine
 from support.ports import free_port
-from support.process import Program, running
+from support.process import Program, running, wait_until
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 CHECK = f"/{SERVICE}/Check"
 HEALTH = "/grpc.health.v1.Health/Check"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SECONDS = 20.0
+_UNKNOWN, _FULL = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED
 
 # The name in the certificates that tests issue: what listens on 127.0.0.1 is asked for under it.
 TLS_NAME = "extauthz.test"
@@ -80,17 +81,45 @@ class HeldCall:
         """Return the answer; raises as grpcio does where there is none."""
         return read(self._call.result(timeout=SECONDS))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended: while it is held, it was refused."""
+        return bool(self._call.done())
+
     def status(self) -> grpc.StatusCode:
         """Return how the call ended."""
         status: grpc.StatusCode = self._call.code()
         return status
 
 
+def _arrived(opened: grpc.Channel) -> None:
+    """Return when all that was sent on this connection before has arrived, and who was refused has heard of it.
+
+    By a method that there is not: an answered call counts for a moment longer than its answer takes. As a future: the
+    library tells of its end in its turn.
+    """
+    method: Any = opened.unary_unary(f"/{SERVICE}/None")
+    if method.future(b"", timeout=SECONDS).code() not in {_UNKNOWN, _FULL}:
+        raise AssertionError("a method that there is not was answered")
+
+
 def hold(opened: grpc.Channel, message: bytes, count: int) -> list[HeldCall]:
-    """Return calls that are all open at the server: one that was made after them, on their connection, is answered."""
-    call(opened, message)  # the connection is there, so that calls on it arrive in their order
+    """Return so many calls that are all open at the server.
+
+    Raises:
+        TimeoutError: There was no room for all of them in time. Calls that end give their place back a moment later.
+    """
+    _arrived(opened)  # the connection is there, so that calls on it arrive in their order
     calls = [HeldCall(opened, message) for _ in range(count)]
-    call(opened, message)
+
+    def are_held() -> bool:
+        _arrived(opened)
+        refused = [number for number, one in enumerate(calls) if one.is_over]
+        for number in refused:
+            calls[number] = HeldCall(opened, message)
+        return not refused
+
+    wait_until(are_held, "every call to be open")
     return calls
 
 

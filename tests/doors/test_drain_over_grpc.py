@@ -1,8 +1,6 @@
 """SIGTERM: what is under way is answered, what is new goes elsewhere, and the process ends as one that did its work."""
 
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from grpc_health.v1 import health_pb2
 
 from cases.build import PAIRS, gateway
 from cases.messages import check_request
-from doors.door import SERVICE, SERVING, HeldCall, Served, channel, serving, status_of
+from doors.door import SERVICE, SERVING, Served, channel, hold, serving, status_of
 from support.ports import free_port
 from support.process import wait_until
 
@@ -22,22 +20,6 @@ CALLS = 8
 
 def _config(drain: int) -> dict[str, Any]:
     return {"server": {"drainSeconds": drain, "maxConcurrent": CALLS}, "gateways": {"g": gateway()}}
-
-
-def _under_way(served: Served, opened: grpc.Channel) -> list[HeldCall]:
-    """Return as many calls as there may be, all of them known to the server: it takes no further one."""
-    calls = [HeldCall(opened, MESSAGE) for _ in range(CALLS)]
-
-    def full() -> bool:
-        # Again and again: a call that was just answered counts for a moment longer than its answer takes.
-        for _ in range(6):
-            time.sleep(0.05)
-            if status_of(served.address, MESSAGE) != grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return False
-        return True
-
-    wait_until(full, "every call to be under way")
-    return calls
 
 
 # The native engine knows of a call when its message is there, so that none can be held open by not sending it; its own
@@ -53,10 +35,10 @@ def _stopping(served: Served) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_calls_under_way_are_answered_before_the_service_ends(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = _under_way(served, opened)
+        calls = hold(opened, MESSAGE, CALLS)
         served.program.signal(number)
         _stopping(served)
-        # New ones find nobody, so that the proxy takes another endpoint.
+        # New ones find nobody, so that the proxy takes another endpoint; until then there is no room for them.
         wait_until(
             lambda: status_of(served.address, MESSAGE) == grpc.StatusCode.UNAVAILABLE, "the port to take no new calls"
         )
@@ -70,7 +52,7 @@ def test_calls_under_way_are_answered_before_the_service_ends(tmp_path: Path, nu
 @holds_calls_open
 def test_call_that_never_ends_does_not_keep_the_service(tmp_path: Path) -> None:
     with serving(tmp_path, _config(0)) as served, channel(served.address) as opened:
-        calls = _under_way(served, opened)
+        calls = hold(opened, MESSAGE, CALLS)
         served.program.signal(signal.SIGTERM)
         assert served.program.wait_end() == 0
         for held in calls:
@@ -80,7 +62,7 @@ def test_call_that_never_ends_does_not_keep_the_service(tmp_path: Path) -> None:
 @holds_calls_open
 def test_second_signal_while_draining_harms_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = _under_way(served, opened)
+        calls = hold(opened, MESSAGE, CALLS)
         served.program.signal(signal.SIGTERM)
         _stopping(served)
         served.program.signal(signal.SIGTERM)
@@ -91,22 +73,22 @@ def test_second_signal_while_draining_harms_nothing(tmp_path: Path) -> None:
         assert served.program.wait_end() == 0
 
 
-def _watch(opened: grpc.Channel) -> Iterator[Any]:
+def _watch(opened: grpc.Channel) -> Any:
     method: Any = opened.unary_stream(
         "/grpc.health.v1.Health/Watch",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
-    found: Iterator[Any] = method(health_pb2.HealthCheckRequest(service=SERVICE), timeout=60)
-    return found
+    return method(health_pb2.HealthCheckRequest(service=SERVICE), timeout=60)
 
 
 def test_health_says_that_the_service_is_going(tmp_path: Path) -> None:
-    with serving(tmp_path, _config(1)) as served, channel(served.address) as opened:
+    with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
         states = _watch(opened)
         assert next(states).status == SERVING
         served.program.signal(signal.SIGTERM)
         assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        states.cancel()  # who watches may be waited for as long as the drain lasts
         assert served.program.wait_end() == 0
 
 

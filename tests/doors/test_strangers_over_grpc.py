@@ -1,8 +1,6 @@
 """Who is no caller, at the gRPC door: asks nothing, and holds nothing that callers need."""
 
-import contextlib
 import json
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from support.ports import free_port
+from support.ports import free_port, taken
 from support.process import running, wait_until
 from support.service import running_service
 
@@ -40,11 +38,7 @@ def test_a_second_service_that_names_no_http_address_serves_without_its_http_doo
     # The default address can be taken by the first; which door is open is told, and the gRPC door is.
     file = tmp_path / "extauthz.yaml"
     file.write_text(json.dumps({"gateways": {"g": GATEWAY}}), encoding="utf-8")
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # then another service holds it, which is as good
-            taken.bind(("127.0.0.1", 9192))
-            taken.listen()
+    with taken(9192):
         argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(file)]
         argv += ["--grpc", f"127.0.0.1:{free_port()}"]
         log = tmp_path / "log"

@@ -30,6 +30,7 @@ from forward_auth.by_hand import opened_in_process
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1
 from support.loop import chosen_loop
+from support.ports import free_port
 from support.process import running, wait_until
 
 LOOPBACK = Caller(Address(4, 0x7F000001, "", loopback=True))
@@ -117,7 +118,9 @@ def test_caller_as_peer_is_refused_with_a_unix_socket_at_the_http_doors() -> Non
 
 def test_door_listens_on_every_address_and_on_unix_sockets(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
-    door = HttpDoor(Authorizer(snapshot()), settings("127.0.0.1:0", "[::1]:0", f"unix:{path}", "localhost:0"))
+    door = HttpDoor(
+        Authorizer(snapshot()), settings(f"127.0.0.1:{free_port()}", "[::1]:0", f"unix:{path}", "localhost:0")
+    )
     door.start()
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660

@@ -9,7 +9,7 @@ import pytest
 from forward_auth.opening import Doors, gateway, opened_doors
 from support.process import require_program
 
-BROWSER_SECONDS = 60
+BROWSER_SECONDS = 120
 # A required header whose name, which stands in the reason, would be a script if the page let it.
 SCRIPT = "<script>document.title='run'</script>"
 
@@ -26,7 +26,12 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 def _browse(folder: Path, url: str, *options: str) -> str:
     chromium = require_program("chromium")
     argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    argv += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    argv += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+    ]
     argv += [f"--user-data-dir={folder / 'profile'}", *options, url]
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=BROWSER_SECONDS).stdout
 

@@ -71,6 +71,15 @@ def test_untouched_file_is_not_read(world: World) -> None:
     assert world.reloader.status.attempted is None
 
 
+def test_file_that_changes_while_the_service_starts_takes_effect(world: World) -> None:
+    # Between its reading and the first look at it lies a start: imports, a key that is made, doors.
+    loaded = load(world.file)
+    world.write(OTHER)
+    world.reloader = Reloader(world.file, loaded, world._read, world._apply)
+    world.look()
+    assert world.gateways == ["g", "other"]
+
+
 def test_changed_file_takes_effect(world: World) -> None:
     world.write(OTHER)
     world.look()

@@ -10,6 +10,10 @@ import atexit
 import contextlib
 import random
 import socket
+import time
+from collections.abc import Iterator
+
+from support.process import READY_SECONDS
 
 _FIRST, _LAST = 10_000, 32_000
 _held: list[socket.socket] = []
@@ -36,6 +40,24 @@ def free_port(host: str = "127.0.0.1") -> int:
         _held.append(holder)
         return port
     raise RuntimeError(f"no free port on {host} between {_FIRST} and {_LAST}")
+
+
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Listen on a port of 127.0.0.1 that cannot be chosen, such as a default one, while the block runs.
+
+    A service of another test may have it for a while, which is waited for. Who has it for longer than READY_SECONDS
+    has it for as long as the block runs.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    with contextlib.ExitStack() as stack:
+        while time.monotonic() < deadline:
+            try:
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
 
 
 @atexit.register

@@ -122,7 +122,7 @@ class Program:
     def _stands_still(self) -> bool:
         states = []
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended before, or after, it was opened
                 states.append((thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0])
         return set(states) <= {"T", "t"}
 

@@ -1,6 +1,7 @@
 """The real service in tests: `extauthz serve` with a configuration given as data. What it decides is not looked at."""
 
 import contextlib
+import http.client
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,9 +60,20 @@ class Service:
                 return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
+    def is_ready(self) -> bool:
+        """Whether its admin address says so, which is the last to know; raises OSError where nobody answers there."""
+        host, _, port = self.admin.rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=_CALL_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+
     def restart(self) -> None:
         """Start it again after it was killed, and return when it serves."""
-        self.program.restart().wait_ready(self.is_serving)
+        self.program.restart().wait_ready(self._serves)
+
+    def _serves(self) -> bool:
+        return self.is_serving() and self.is_ready()
 
 
 @contextlib.contextmanager
@@ -92,10 +104,10 @@ def running_service(
     path.write_text(yaml.safe_dump(with_loop(with_engine(config))), encoding="utf-8")
     where = address or f"127.0.0.1:{free_port()}"
     # The other doors too have ports of their own, so that tests can run beside each other.
-    http, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    http_door, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
     argv = [sys.executable, "-m", "extauthz.cli", "serve", "--config", str(path)]
-    argv += ["--grpc", where, "--http", http, "--admin", admin]
+    argv += ["--grpc", where, "--http", http_door, "--admin", admin]
     with running(argv, log=directory / "extauthz.log", cwd=directory, env=env) as program:
-        service = Service(program, where, credentials, channel_options, http, admin)
-        program.wait_ready(service.is_serving)
+        service = Service(program, where, credentials, channel_options, http_door, admin)
+        program.wait_ready(service._serves)
         yield service

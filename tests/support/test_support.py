@@ -1,5 +1,7 @@
 """The harness itself: what other tests take on trust."""
 
+import contextlib
+import gc
 import os
 import signal
 import socket
@@ -11,7 +13,7 @@ import pytest
 from support.clients import Headers, Refused, Session, http1, raw, websocket
 from support.echo_gateway import echo_gateway
 from support.ports import free_port
-from support.process import ProgramError, require_program, running, wait_until
+from support.process import READY_SECONDS, ProgramError, require_program, running, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 STUBBORN = [
@@ -126,6 +128,19 @@ def test_the_echo_gateway_tells_what_came_byte_by_byte() -> None:
         gateway.clear()
         assert raw(gateway.port, b"nonsense\r\n\r\n").status == 400
         assert gateway.arrived == []
+
+
+def test_the_echo_gateway_closes_what_comes_as_it_stops() -> None:
+    # Else what it forgets is collected in the middle of another test, which fails by the warning.
+    for _ in range(10):
+        with contextlib.ExitStack() as stack:
+            with echo_gateway() as gateway:
+                where = ("127.0.0.1", gateway.port)
+                opened = [stack.enter_context(socket.create_connection(where, READY_SECONDS)) for _ in range(20)]
+            for connection in opened:
+                with contextlib.suppress(ConnectionError):
+                    assert connection.recv(1) == b""
+    gc.collect()
 
 
 def test_the_echo_gateway_echoes_frames_and_refuses_what_is_no_handshake() -> None:

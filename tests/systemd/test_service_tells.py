@@ -21,7 +21,8 @@ def test_service_tells_when_it_is_ready_reloads_lives_and_stops(tmp_path: Path) 
     config = {"server": {"drainSeconds": 1}, "gateways": {"g": gateway()}}
     argv = command(tmp_path, config, [f"127.0.0.1:{free_port()}"])
     with listening(tmp_path / "notify.sock") as systemd:
-        env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "500000"}
+        # A sign of life a second: while nobody reads, the socket holds ten of them, and no word more.
+        env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "2000000"}
         with running(argv, log=tmp_path / "log", cwd=tmp_path, env=env) as program:
             assert told(systemd, "READY")["STATUS"] == "serving 1 gateway"
             assert told(systemd, "WATCHDOG") == {"WATCHDOG": "1"}
