@@ -118,7 +118,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
         with running_front(folder / "http", routes=routes, **over_http) as front:
             _ask_everything(front, "http")
             read(front, front.envoy.program.log_text, "/http-%2F")
-        nothing: dict[str, Any] = {"extauthz": [f"127.0.0.1:{free_port()}"], "timeout": 0.5}
+        nothing: dict[str, Any] = {"extauthz": [f"127.0.0.1:{free_port()}"], "timeout": 0.5, "well": False}
         with running_front(folder / "dead", routes=routes, **nothing) as front:
             _ask(front, "/dead")
             read(front, front.envoy.program.log_text, "/dead")

@@ -133,21 +133,18 @@ def test_any_of_the_processes_answers_while_another_is_gone(tmp_path: Path) -> N
         ) as envoy,
     ):
 
-        def healthy() -> int:
-            return envoy.counter("cluster.extauthz.membership_healthy")
-
         def status() -> int:
             return http1(listen, [("x-forwarded-user", "nick@example.com")]).status
 
-        wait_until(lambda: healthy() == 2, "both processes to be healthy")
+        wait_until(lambda: envoy.finds_well(2), "both processes to be healthy")
         assert status() == 200
         first.kill()
-        wait_until(lambda: healthy() == 1, "the first to be missed")
+        wait_until(lambda: envoy.finds_well(1), "the first to be missed")
         assert status() == 200
         first.restart()
-        wait_until(lambda: healthy() == 2, "the first to be back")
+        wait_until(lambda: envoy.finds_well(2), "the first to be back")
         second.kill()
-        wait_until(lambda: healthy() == 1, "the second to be missed")
+        wait_until(lambda: envoy.finds_well(1), "the second to be missed")
         assert status() == 200
         assert len(list((tmp_path / "keys").glob("*.jwk"))) == 1  # theirs together
 

@@ -17,6 +17,7 @@ from support.certificates import Authority, Issued
 from support.clients import TIMEOUT_SECONDS, Response
 from support.echo_gateway import EchoGateway, echo_gateway
 from support.envoy import running_envoy
+from support.front import PATIENT
 from support.ports import free_port
 from support.service import Service, running_service
 
@@ -104,8 +105,7 @@ class Mtls:
                 extauthz=(self.service.http if over_http else self.service.address,),
                 listen=f"127.0.0.1:{port}",
                 admin=f"127.0.0.1:{admin}",
-                timeout=5.0,
-                health_interval=0.5,
+                **PATIENT,
                 tls=ServerTls(
                     certificate=str(self._server.certificate),
                     private_key=str(self._server.private_key),

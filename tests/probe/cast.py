@@ -18,6 +18,7 @@ from extauthz.proxies import caddy, nginx, traefik
 from extauthz.proxies.envoy import Route, Settings, render
 from extauthz.proxies.values import CLIENTS_WORD
 from support.envoy import running_envoy
+from support.front import PATIENT
 from support.http_proxies import run_written, settings
 from support.ports import free_port
 from support.reference_gateway import running_gateway
@@ -103,7 +104,7 @@ class Cast:
             routes=(route,),
             listen=f"127.0.0.1:{port}",
             admin=f"127.0.0.1:{admin}",
-            **{"extauthz": (self.service.address,), "timeout": 5.0, "health_interval": 0.5, **given},
+            **{"extauthz": (self.service.address,), **PATIENT, **given},
         )
         config = yaml.safe_load(render(chosen))
         if careless is not None:

@@ -16,7 +16,7 @@ from support.attacks import note
 from support.clients import Headers, Refused, Response, http1, http2, proxy_protocol, websocket
 from support.echo_gateway import Arrived
 from support.envoy import running_envoy
-from support.front import running_front
+from support.front import PATIENT, running_front
 from support.ports import free_port
 from support.process import wait_until
 from support.service import running_service
@@ -279,7 +279,7 @@ def test_without_the_line_that_names_the_peer_nobody_is_trusted_or_whoever_says_
         listen=f"127.0.0.1:{port}",
         admin=f"127.0.0.1:{admin}",
         ask_over="http",
-        timeout=5.0,
+        **PATIENT,
     )
     kept = [line for line in render(settings).splitlines() if "%DOWNSTREAM_DIRECT" not in line or "key:" not in line]
     text = "\n".join(line for line in kept if removed_too or f'remove: "{PEER}"' not in line)

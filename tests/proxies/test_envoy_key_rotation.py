@@ -138,7 +138,7 @@ def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], int, Sta
         gateway = stack.enter_context(uvicorn_running(application(verifier)))
         routes = routes_to({"openclaw": gateway})
         addresses = [replica.address for replica in replicas]
-        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses, timeout=10.0))
+        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses))
         yield front, replicas, gateway, verifier
 
 

@@ -11,7 +11,7 @@ from extauthz.proxies.envoy import Route
 from support.attacks import note
 from support.clients import Refused, http1, http2, websocket
 from support.echo_gateway import EchoGateway, echo_gateway
-from support.front import Front, running_front
+from support.front import WATCHFUL, Front, running_front
 from support.load import Load
 from support.process import wait_until
 from support.service import Service, running_service
@@ -28,7 +28,7 @@ def staged(directory: Path, processes: int = 1) -> Iterator[tuple[Front, list[Se
         ]
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
         endpoints = [service.address for service in services]
-        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints, timeout=10.0))
+        front = stack.enter_context(running_front(directory, routes=[route], extauthz=endpoints, **WATCHFUL))
         yield front, services, gateway
 
 
@@ -65,8 +65,7 @@ def test_stopped_without_being_ended_everything_is_denied_until_it_goes_on(tmp_p
         service.program.freeze()
         try:
             gateway.clear()
-            healthy = "cluster.extauthz.membership_healthy"
-            wait_until(lambda: front.envoy.counter(healthy) == 0, "Envoy noticing that it does not answer")
+            wait_until(lambda: front.envoy.finds_well(0), "Envoy noticing that it does not answer")
             assert http1(front.port, IDENTITY, source=TRUSTED).status == 503
             assert gateway.arrived == []
             note("door hung (SIGSTOP)", "Envoy gRPC", "nothing arrives")
@@ -89,8 +88,7 @@ def test_with_another_process_there_is_no_refusal(tmp_path: Path) -> None:
             after = load.count(200)
             wait_until(lambda: load.count(200) >= after + 20, "requests that the other process allows")
             first.restart()
-            healthy = "cluster.extauthz.membership_healthy"
-            wait_until(lambda: front.envoy.counter(healthy) == 2, "Envoy noticing that it is back")
+            wait_until(lambda: front.envoy.finds_well(2), "Envoy noticing that it is back")
             # An orderly end drains: it too costs nobody a refusal.
             second.program.stop()
             after = load.count(200)
@@ -102,7 +100,9 @@ def test_envoy_started_first_denies_until_the_service_is_there(tmp_path: Path) -
     with staged(tmp_path) as (front, (service,), gateway):
         service.program.kill()
         route = Route(upstream=gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
-        with running_front(tmp_path / "early", routes=[route], extauthz=[service.address]) as early:
+        with running_front(
+            tmp_path / "early", routes=[route], extauthz=[service.address], well=False, **WATCHFUL
+        ) as early:
             assert http1(early.port, IDENTITY, source=TRUSTED).status == 503
             service.restart()
             wait_until(lambda: http1(early.port, IDENTITY, source=TRUSTED).status == 200, "a request that is allowed")

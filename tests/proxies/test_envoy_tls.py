@@ -32,11 +32,11 @@ class Secured:
     authority: Authority
 
     @contextlib.contextmanager
-    def front(self, directory: Path, tls: ClientTls | None) -> Iterator[Front]:
+    def front(self, directory: Path, tls: ClientTls | None, *, well: bool = True) -> Iterator[Front]:
         """Envoy in front, which asks with this TLS."""
         route = Route(upstream=self.gateway.address, gateway="openclaw", user_headers=("x-forwarded-user",))
         endpoints = [self.service.address]
-        with running_front(directory, routes=[route], extauthz=endpoints, extauthz_tls=tls) as front:
+        with running_front(directory, routes=[route], extauthz=endpoints, extauthz_tls=tls, well=well) as front:
             yield front
 
     def tls(self, shown: Issued | None, *, ca: Path | None = None, server_name: str = NAME) -> ClientTls:
@@ -98,7 +98,7 @@ def test_an_envoy_with_another_certificate_is_no_caller(secured: Secured, tmp_pa
 
 def test_an_envoy_without_a_certificate_or_without_tls_is_not_answered(secured: Secured, tmp_path: Path) -> None:
     for number, tls in enumerate((secured.tls(None), None)):
-        with secured.front(tmp_path / str(number), tls) as front:
+        with secured.front(tmp_path / str(number), tls, well=False) as front:
             assert http1(front.port, IDENTITY, source=TRUSTED).status == 503
     assert secured.gateway.arrived == []
 
@@ -108,7 +108,7 @@ def test_envoy_asks_no_extauthz_that_it_does_not_know(secured: Secured, tmp_path
     stranger = Authority(tmp_path, "another authority")
     wrong = (secured.tls(shown, server_name="other.internal"), secured.tls(shown, ca=stranger.certificate))
     for number, tls in enumerate(wrong):
-        with secured.front(tmp_path / str(number), tls) as front:
+        with secured.front(tmp_path / str(number), tls, well=False) as front:
             assert http1(front.port, IDENTITY, source=TRUSTED).status == 503
     assert secured.gateway.arrived == []
 

@@ -13,7 +13,7 @@ from extauthz.gateway.reference import application
 from gateway.servers import uvicorn_running
 from proxies.stamp_chain import CONFIG, routes_to
 from proxies.test_envoy_key_rotation import PUBLISHED_SECONDS, activate, keys, knows, published
-from support.front import Front, running_front
+from support.front import WATCHFUL, Front, running_front
 from support.load import Load, ask
 from support.process import wait_until
 from support.service import Service, running_service
@@ -38,7 +38,6 @@ EXPECTED = {
 }
 UNANSWERED = 503
 RETRIED = "cluster.extauthz.upstream_rq_retry"
-HEALTHY = "cluster.extauthz.membership_healthy"
 REPLICAS = 3
 # A question that is cut off is asked again of another. So is not one whose answer has begun: native sends the status
 # of an answer apart, and a crash between the two loses it. It is refused, as is everything without an answer.
@@ -66,7 +65,7 @@ def replicated(directory: Path) -> Iterator[tuple[Front, list[Service], StampVer
         gateway = stack.enter_context(uvicorn_running(application(verifier)))
         addresses = [replica.address for replica in replicas]
         routes = routes_to({"openclaw": gateway})
-        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses, timeout=10.0))
+        front = stack.enter_context(running_front(directory / "front", routes=routes, extauthz=addresses, **WATCHFUL))
         yield front, replicas, verifier
 
 
@@ -99,7 +98,7 @@ def test_replicas_are_killed_in_turn_while_keys_turn_over_and_nothing_is_lost_or
             wait_until(lambda: knows(verifier, new), "the Gateway knowing the next key")
             activate(tmp_path / "keys", new)  # they see it in their own time, while they are killed
             for number, replica in enumerate(replicas):
-                wait_until(lambda: front.envoy.counter(HEALTHY) == REPLICAS, "Envoy knowing all of them")
+                wait_until(lambda: front.envoy.finds_well(REPLICAS), "Envoy knowing all of them")
                 if crash := number % 2 == 0:
                     replica.program.kill()
                 else:

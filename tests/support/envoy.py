@@ -29,6 +29,10 @@ class Envoy:
         stats: list[dict[str, object]] = json.loads(body)["stats"]
         return sum(int(str(entry["value"])) for entry in stats if entry.get("name") == name)
 
+    def finds_well(self, processes: int) -> bool:
+        """Whether so many of the processes that it asks pass its health checks."""
+        return self.counter("cluster.extauthz.membership_healthy") == processes
+
     def access_log(self) -> list[dict[str, object]]:
         """The JSON lines that Envoy has written to its standard output so far."""
         # What comes after the last line's end is still being written.

@@ -9,6 +9,12 @@ from typing import Any
 from extauthz.proxies.envoy import Route, Settings, render
 from support.envoy import Envoy, running_envoy
 from support.ports import free_port
+from support.process import wait_until
+
+# Long enough that a machine that stands still for a while is no failure, and no health check finds one.
+PATIENT: dict[str, Any] = {"timeout": 10.0, "health_interval": 20.0}
+WATCHFUL: dict[str, Any] = {**PATIENT, "health_interval": 0.5}
+"""For tests that stop what Envoy asks: it notices soon."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,11 @@ class Front:
 
 @contextlib.contextmanager
 def running_front(
-    directory: Path, *, routes: Sequence[Route], extauthz: Sequence[str], **settings: Any
+    directory: Path, *, routes: Sequence[Route], extauthz: Sequence[str], well: bool = True, **settings: Any
 ) -> Iterator[Front]:
     """Run Envoy while the block runs, on ports of its own, with these routes, endpoints and further settings.
+
+    It is waited for that Envoy finds all endpoints `well`.
 
     Raises:
         ProgramError: Envoy did not become ready; the message has the end of its log.
@@ -35,9 +43,10 @@ def running_front(
         extauthz=tuple(extauthz),
         listen=f"127.0.0.1:{port}",
         admin=f"127.0.0.1:{admin}",
-        # Long enough that a slow machine is no failure, and quick to notice what a test does.
-        **{"timeout": 5.0, "health_interval": 0.5, **settings},
+        **{**PATIENT, **settings},
     )
     directory.mkdir(parents=True, exist_ok=True)
-    with running_envoy(render(chosen), admin_port=admin, directory=directory) as program:
-        yield Front(port, program, chosen)
+    with running_envoy(render(chosen), admin_port=admin, directory=directory) as envoy:
+        if well:
+            wait_until(lambda: envoy.finds_well(len(extauthz)), "Envoy finds them all well")
+        yield Front(port, envoy, chosen)

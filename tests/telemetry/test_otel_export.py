@@ -21,6 +21,7 @@ from support.clients import http1
 from support.echo_gateway import echo_gateway
 from support.engine import chosen
 from support.envoy import running_envoy
+from support.front import PATIENT
 from support.http_proxies import NAMES, running_proxy
 from support.ports import free_port
 from support.process import wait_until
@@ -234,8 +235,7 @@ def fronted(directory: Path, service: Service, upstream: str, tracer: str | None
         extauthz=(service.address,),
         listen=f"127.0.0.1:{port}",
         admin=f"127.0.0.1:{admin}",
-        timeout=5.0,
-        health_interval=0.5,
+        **PATIENT,
     )
     config = yaml.safe_load(render(settings))
     if tracer is not None:
