@@ -67,11 +67,16 @@ class HeldCall:
     def __init__(self, opened: grpc.Channel, message: bytes) -> None:
         self._released = threading.Event()
         method: Any = opened.stream_unary(CHECK)
+        self._answered = threading.Event()
         self._call = method.future(self._messages(message), timeout=60)
+        self._call.add_done_callback(lambda _: self._answered.set())
 
     def _messages(self, message: bytes) -> Iterator[bytes]:
         self._released.wait()
         yield message
+        # Its end would be a write of its own, as no proxy's is. A server that drains may have answered, and be gone;
+        # this library then drops the answers that it has not read yet.
+        self._answered.wait()
 
     def release(self) -> None:
         """Send the message."""
