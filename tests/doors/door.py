@@ -64,19 +64,19 @@ def status_of(address: str, message: bytes, credentials: grpc.ChannelCredentials
 class HeldCall:
     """A call that is open at the server and waits for its message until `release`."""
 
-    def __init__(self, opened: grpc.Channel, message: bytes) -> None:
+    def __init__(self, opened: grpc.Channel, message: bytes, *, one_write: bool = False) -> None:
         self._released = threading.Event()
-        method: Any = opened.stream_unary(CHECK)
         self._answered = threading.Event()
+        self._one_write = one_write
+        method: Any = opened.stream_unary(CHECK)
         self._call = method.future(self._messages(message), timeout=60)
         self._call.add_done_callback(lambda _: self._answered.set())
 
     def _messages(self, message: bytes) -> Iterator[bytes]:
         self._released.wait()
         yield message
-        # Its end would be a write of its own, as no proxy's is. A server that drains may have answered, and be gone;
-        # this library then drops the answers that it has not read yet.
-        self._answered.wait()
+        if self._one_write:
+            self._answered.wait()
 
     def release(self) -> None:
         """Send the message."""
@@ -108,20 +108,28 @@ def _arrived(opened: grpc.Channel) -> None:
         raise AssertionError("a method that there is not was answered")
 
 
-def hold(opened: grpc.Channel, message: bytes, count: int) -> list[HeldCall]:
+def hold(opened: grpc.Channel, message: bytes, count: int, *, one_write: bool = False) -> list[HeldCall]:
     """Return so many calls that are all open at the server.
+
+    Args:
+        opened: The connection.
+        message: What each sends when it is released.
+        count: How many.
+        one_write: Nothing is written after the message, as proxies write its end with it: this library writes that
+            apart, and where the server has answered and is gone by then, it drops the answers that it has not read.
+            grpcio's server answers before the end, the native engine does not.
 
     Raises:
         TimeoutError: There was no room for all of them in time. Calls that end give their place back a moment later.
     """
     _arrived(opened)  # the connection is there, so that calls on it arrive in their order
-    calls = [HeldCall(opened, message) for _ in range(count)]
+    calls = [HeldCall(opened, message, one_write=one_write) for _ in range(count)]
 
     def are_held() -> bool:
         _arrived(opened)
         refused = [number for number, one in enumerate(calls) if one.is_over]
         for number in refused:
-            calls[number] = HeldCall(opened, message)
+            calls[number] = HeldCall(opened, message, one_write=one_write)
         return not refused
 
     wait_until(are_held, "every call to be open")

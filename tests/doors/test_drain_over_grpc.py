@@ -35,7 +35,7 @@ def _stopping(served: Served) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_calls_under_way_are_answered_before_the_service_ends(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = hold(opened, MESSAGE, CALLS)
+        calls = hold(opened, MESSAGE, CALLS, one_write=True)
         served.program.signal(number)
         _stopping(served)
         # New ones find nobody, so that the proxy takes another endpoint; until then there is no room for them.
@@ -62,7 +62,7 @@ def test_call_that_never_ends_does_not_keep_the_service(tmp_path: Path) -> None:
 @holds_calls_open
 def test_second_signal_while_draining_harms_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, _config(60)) as served, channel(served.address) as opened:
-        calls = hold(opened, MESSAGE, CALLS)
+        calls = hold(opened, MESSAGE, CALLS, one_write=True)
         served.program.signal(signal.SIGTERM)
         _stopping(served)
         served.program.signal(signal.SIGTERM)
