@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING, Patience
+from extauthz.doors.http_limits import HEAD_BYTES, MOST_WAITING, PATIENCE, Patience
 from forward_auth.by_hand import ALLOWED, TARGET, door_in_process, everything, head
 from forward_auth.opening import USER, Doors, gateway, opened_doors, told
 from support.clients import Response, Session, http1, raw
@@ -120,6 +120,7 @@ def test_request_inside_a_body_is_not_answered(doors: Doors) -> None:
 
 def test_answer_arrives_although_a_large_body_is_still_being_sent() -> None:
     body = b"x" * 900_000
+    assert PATIENCE.linger > 0
     with door_in_process(patience=Patience(linger=READY_SECONDS)) as endpoint:
         response = raw(endpoint.port, head(f"Content-Length: {len(body)}", method="POST") + body)
     assert told(response) == f"allow:{USER}"
@@ -242,22 +243,26 @@ def test_request_that_does_not_arrive_is_not_waited_for(sent: bytes) -> None:
 @pytest.mark.parametrize(("begun", "byte"), [(b"GET / HTTP/1.1\r\n", b"X"), (b"", b"\r\n")])
 def test_request_a_byte_at_a_time_is_not_waited_for(begun: bytes, byte: bytes) -> None:
     with door_in_process(patience=Patience(head=0.2)) as endpoint, contextlib.ExitStack() as stack:
+        opened: list[socket.socket] = []
 
-        def answered() -> socket.socket | None:
+        def answered() -> bool:
             # Again where this thread did not get to send in so short a time.
-            opened = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), 20))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), 20))
+            opened[:] = [connection]
             with contextlib.suppress(ConnectionError):
-                opened.sendall(head() + begun)
-                if opened.recv(65_536).startswith(b"HTTP/1.1 200 "):
-                    return opened
-            return None
+                connection.sendall(head() + begun)
+                if answer := connection.recv(65_536):
+                    assert answer.startswith(b"HTTP/1.1 200 ")
+                    return True
+            connection.close()
+            return False
 
-        connection = next(found for found in iter(answered, 0) if found is not None)
+        wait_until(answered, "an answer to the request before it")
 
         def trickle() -> bool:
             with contextlib.suppress(ConnectionError):
-                connection.sendall(byte)
-            return closed(connection)
+                opened[0].sendall(byte)
+            return closed(opened[0])
 
         wait_until(trickle, "a slow client's connection is closed")
 

@@ -19,7 +19,7 @@ from support.process import READY_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "node"
 FORGE = Forge()
-INSTALL_SECONDS = 600
+INSTALL_SECONDS = 240
 
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None and "CI" not in os.environ, reason="node is not on this machine"

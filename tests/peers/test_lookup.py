@@ -24,7 +24,7 @@ EVIL = "10.6.6.6"
 # Short enough to wait out where no answer is to come.
 SECONDS = 0.6
 # For an answer that is to come, however slow the machine; a server is asked again after a third of it.
-PATIENT = 90.0
+PATIENT = 30.0
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cases.build import gateway, text_of
+from extauthz.config import load as reading
 from extauthz.config.load import Loaded, load
 from extauthz.reload import RefusedError, Reloader
 
@@ -75,6 +76,22 @@ def test_file_that_changes_while_the_service_starts_takes_effect(world: World) -
     # Between its reading and the first look at it lies a start: imports, a key that is made, doors.
     loaded = load(world.file)
     world.write(OTHER)
+    world.reloader = Reloader(world.file, loaded, world._read, world._apply)
+    world.look()
+    assert world.gateways == ["g", "other"]
+
+
+def test_file_that_changes_while_it_is_first_read_takes_effect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = reading.loads
+
+    def overtaken(*text: Any, **options: Any) -> Loaded:
+        world.write(OTHER)
+        return read(*text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "loads", overtaken)
+        loaded = load(world.file)
+    assert list(loaded.settings.gateways) == ["g"]
     world.reloader = Reloader(world.file, loaded, world._read, world._apply)
     world.look()
     assert world.gateways == ["g", "other"]

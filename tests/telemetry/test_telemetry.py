@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,30 @@ def test_end_waits_for_nobody_for_ever_and_says_what_was_lost(record: Record) ->
     _tell(looking, record, 5)
     assert looking.dropped == 105
     going.set()
+
+
+@pytest.mark.only_pure  # what is compiled takes no list but its own
+def test_decisions_that_are_taken_in_hand_at_the_end_are_counted_once(record: Record) -> None:
+    taken, ended = threading.Event(), threading.Event()
+
+    class Slow(list[Record]):
+        """Takes its time to lose what it holds."""
+
+        def __delitem__(self, place: Any) -> None:
+            if self:
+                taken.set()
+                ended.wait(0.5)
+            super().__delitem__(place)
+
+    looking = Telemetry([Keeping(lambda records: None if not records else (ended.wait(), None)[1])], close_seconds=0)
+    vars_of: Any = looking
+    vars_of._queue = Slow()
+    looking.start()
+    _tell(looking, record, 5)
+    assert taken.wait(READY_SECONDS)
+    looking.close()
+    assert looking.dropped == 5
+    ended.set()
 
 
 def test_decisions_before_the_start_are_counted_and_kept_for_nobody(record: Record) -> None:
