@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from admin.watching import API, USER, Watched, bearer, rewrite, watched_service, write_token
+from admin.watching import API, USER, Watched, bearer, watched_service, write_token
 from extauthz.console.console import GATEWAYS_A_PAGE
 from extauthz.console.policies import MOST_SHOWN
 from extauthz.telemetry.recent import MOST_GIVEN
 from forward_auth.opening import gateway
+from support.files import replace_text
 from support.process import wait_until
 
 NAMED = [("x-forwarded-user", USER)]
@@ -169,13 +170,13 @@ def test_reload_that_is_refused_is_told_with_every_fault(watched: Watched, tmp_p
     before = watched.data("status")
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     config["gateways"]["openclaw"]["trustedProxies"] = ["10.0.0.0/33", "everyone"]
-    rewrite(file, config)
+    replace_text(file, yaml.safe_dump(config))
     wait_until(lambda: watched.data("status")["reload"]["faults"]["total"] == 2, "the faults are told")
     told = watched.data("status")
     assert "10.0.0.0/33" in told["reload"]["faults"]["shown"][0]
     assert (told["reload"]["failed"], told["policy"]) == (1, before["policy"])
     config["gateways"]["openclaw"]["trustedProxies"] = ["10.0.0.8"]
-    rewrite(file, config)
+    replace_text(file, yaml.safe_dump(config))
     wait_until(lambda: watched.data("status")["reload"]["faults"]["total"] == 0, "the faults are gone")
     told = watched.data("status")
     assert (told["reload"]["succeeded"], told["policy"] != before["policy"]) == (1, True)

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import yaml
-
 from extauthz.config.values import Endpoint
 from extauthz.doors.admin import AdminDoor, AdminDoorSettings, StaticFile, Told
 from extauthz.doors.http_limits import PATIENCE, Patience
@@ -94,13 +92,6 @@ def opened_door(
         yield door.endpoints[0]
     finally:
         door.drain()
-
-
-def rewrite(file: Path, config: Mapping[str, Any]) -> None:
-    """Replace a configuration file in one move: half of it is never there to be read."""
-    new = file.with_suffix(".new")
-    new.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
-    new.replace(file)
 
 
 def write_token(file: Path, token: str = TOKEN, mode: int = 0o600) -> Path:

@@ -16,6 +16,7 @@ from extauthz.proxies.envoy import Route
 from support.check_server import allow, check_server
 from support.clients import http1
 from support.echo_gateway import echo_gateway
+from support.files import json_lines
 from support.front import Front, running_front
 from support.ports import free_port
 from support.process import wait_until
@@ -97,9 +98,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
 
         def read(front: Front, text: Callable[[], str], last: str) -> None:
             def lines() -> dict[str, dict[str, Any]]:
-                # What comes after the last line's end is still being written.
-                read = [json.loads(line) for line in text().split("\n")[:-1] if line.startswith("{")]
-                return {line["path"]: line for line in read if line["path"]}
+                return {line["path"]: line for line in json_lines(text(), mixed=True) if line["path"]}
 
             wait_until(lambda: last in lines(), f"the line of {last}")
             found.update(lines())

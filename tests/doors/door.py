@@ -1,7 +1,6 @@
 """The real service with several listeners, and a client that asks it as Envoy does. Nothing here judges an answer."""
 
 import contextlib
-import json
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from grpc_health.v1 import health_pb2
 from cases.build import text_of
 from cases.messages import Outcome, read
 from support.engine import with_engine
+from support.files import json_lines
 from support.ports import free_port
 from support.process import Program, running, wait_until
 
@@ -168,8 +168,7 @@ class Served:
         return [line for line in self._lines() if "event" not in line]
 
     def _lines(self) -> list[dict[str, Any]]:
-        lines = self.program.log_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+        return json_lines(self.program.log_text(), mixed=True)
 
 
 @contextlib.contextmanager

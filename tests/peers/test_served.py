@@ -1,6 +1,5 @@
 """The real service and a real name server: who is trusted changes with the answers, and no request waits for one."""
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from cases.messages import Outcome, check_request
 from doors.door import ask, call, channel
 from extauthz.service import FIRST_ANSWERS_SECONDS
 from peers.naming import EVIL, NAME, NEW, OLD, dns_section
+from support.files import json_lines
 from support.name_server import NameServer, Query, name_server
 from support.process import wait_until
 from support.service import Service, running_service
@@ -103,7 +103,8 @@ class Late:
 
 def waited_in_vain(service: Service) -> bool:
     """Whether the service says that it does not wait any more, and did: what it said before came before the wait."""
-    lines = [json.loads(line) for line in service.program.log_text().splitlines()]
+    # Decisions stand in the same file.
+    lines = [line for line in json_lines(service.program.log_text(), mixed=True) if "event" in line]
     moments = [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
     given_up = [number for number, line in enumerate(lines) if WITHOUT in line["event"]]
     return any(moments[number] - moments[number - 1] >= FIRST_ANSWERS_SECONDS for number in given_up if number)

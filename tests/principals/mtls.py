@@ -5,7 +5,6 @@ An Envoy runs with the configuration that extauthz writes for it, in which a tes
 
 import contextlib
 import http.client
-import json
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from support.certificates import Authority, Issued
 from support.clients import TIMEOUT_SECONDS, Response
 from support.echo_gateway import EchoGateway, echo_gateway
 from support.envoy import running_envoy
+from support.files import json_lines
 from support.front import PATIENT
 from support.ports import free_port
 from support.service import Service, running_service
@@ -146,10 +146,9 @@ class Mtls:
         Raises:
             LookupError: There is none yet.
         """
-        for line in self.service.program.log_text().split("\n")[:-1]:  # the last one may be half written
-            if f'"id":"{decision}"' in line:
-                found: dict[str, Any] = json.loads(line)
-                return found
+        for line in json_lines(self.service.program.log_text(), mixed=True):
+            if line.get("id") == decision:
+                return line
         raise LookupError(decision)
 
 

@@ -21,6 +21,7 @@ from extauthz.gateway.reference import application
 from gateway.servers import uvicorn_running
 from proxies.stamp_chain import CONFIG, routes_to, said, seen
 from support.clients import Response, Session, http1
+from support.files import replace_text
 from support.front import Front, running_front
 from support.process import wait_until
 from support.service import Service, running_service
@@ -44,11 +45,7 @@ def activate(directory: Path, kid: str) -> None:
     """Have a key sign from now on, as if the time that it was to be published for were over."""
     (file,) = (one for one in directory.glob("*.jwk") if json.loads(one.read_text(encoding="utf-8"))["kid"] == kid)
     changed = {**json.loads(file.read_text(encoding="utf-8")), "activates_at": int(time.time())}
-    # In one step: the services look at the directory meanwhile.
-    new = file.with_name(f".{file.name}.new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(changed), encoding="utf-8")
-    new.replace(file)
+    replace_text(file, json.dumps(changed), mode=0o600)  # the services look at the directory meanwhile
 
 
 def knows(verifier: StampVerifier, kid: str) -> bool:

@@ -1,6 +1,5 @@
 """The limit in the running service: at every door, on each gRPC engine, in the log, the metrics and the console."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from forward_auth.asking import DIALECTS, Asked, ask
 from refusals.limiting import EVE, NICK, STRANGER, TOO_MANY
 from support import engine as engines
 from support.clients import http1
+from support.files import json_lines
 from support.process import wait_until
 from support.service import Service, running_service
 from telemetry.scrape import read_open_metrics, samples_of
@@ -72,8 +72,7 @@ def test_http_door_tells_of_too_many_and_lets_in_who_may(dialect: str, service: 
 
 def lines(service: Service, gateway: str) -> list[dict[str, Any]]:
     path = Path(service.program.argv[service.program.argv.index("--config") + 1]).parent / "decisions.jsonl"
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may be half written
-    return [line for line in map(json.loads, whole) if line["gateway"] == gateway]
+    return [line for line in json_lines(path.read_text(encoding="utf-8")) if line["gateway"] == gateway]
 
 
 def test_flood_leaves_its_beginning_in_the_log_and_one_line_of_the_rest(service: Service) -> None:

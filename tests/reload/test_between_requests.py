@@ -21,6 +21,7 @@ from extauthz.stamp.claims import decode_segment
 from extauthz.stamp.signer import Stamper
 from extauthz.wire.answer import AnswerBuilder
 from support.engine import ENGINES, chosen
+from support.files import replace_text
 from support.process import wait_until
 
 SIGNALS_OF_A_STORM = 1500
@@ -40,13 +41,6 @@ def configuration(name: str, **sections: Any) -> str:
             "gateways": {"g": gateway(rules, trustedProxies=[f"10.0.0.{ord(name)}"])},
         }
     )
-
-
-def replace(file: Path, text: str) -> None:
-    """Write another text in one step: the service reads at a signal, also at one that came before this."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(file)
 
 
 def message(name: str) -> bytes:
@@ -136,7 +130,8 @@ def test_no_request_fails_or_mixes_two_policies_while_they_change(service: Servi
 def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_path: Path, engine: str) -> None:
     file = tmp_path / "extauthz.yaml"
     with chosen(engine), serving(tmp_path, {"gateways": {"g": gateway()}}) as served:
-        replace(file, configuration("a"))
+        # In one step, as all that follow: the service reads at a signal, also at one that came before.
+        replace_text(file, configuration("a"))
         served.program.signal(signal.SIGHUP)
         with channel(served.address) as opened:
             wait_until(lambda: b"x-user-a" in call(opened, message("a")), "the configuration to be in force")
@@ -146,12 +141,12 @@ def test_no_call_fails_while_the_service_is_told_to_read_again_and_again(tmp_pat
 
             with Askers([ask] * 3) as askers:
                 for name in itertools.islice(itertools.cycle("ba"), 6):
-                    replace(file, configuration(name))
+                    replace_text(file, configuration(name))
                     served.program.signal(signal.SIGHUP)
                     before = askers.decided[name]
                     wait_until(lambda: askers.decided[name] > before + 20 or bool(askers.faults), "the new one")  # noqa: B023 - waited for here
                     # What cannot be used changes nothing.
-                    replace(file, "gateways: {g: {trustedProxies: ['*']}}")
+                    replace_text(file, "gateways: {g: {trustedProxies: ['*']}}")
                     served.program.signal(signal.SIGHUP)
                     askers.wait_for(50)
             assert askers.faults == []

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.files import json_lines
 from support.process import Program, require_program, running
 
 _VALIDATE_SECONDS = 60.0
@@ -35,9 +36,7 @@ class Envoy:
 
     def access_log(self) -> list[dict[str, object]]:
         """The JSON lines that Envoy has written to its standard output so far."""
-        # What comes after the last line's end is still being written.
-        lines = self.program.log_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return json_lines(self.program.log_text(), mixed=True)
 
 
 def validate_envoy(config: str, directory: Path) -> str | None:

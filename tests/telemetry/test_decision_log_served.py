@@ -18,6 +18,7 @@ from doors.door import Served, ask, call, channel, command, refused, serving
 from forward_auth.asking import DIALECTS, Asked
 from forward_auth.asking import ask as ask_http
 from support.clients import raw
+from support.files import json_lines
 from support.ports import free_port
 from support.process import require_program, running, wait_until
 
@@ -33,8 +34,7 @@ GATEWAYS = {
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     # The last line may be half written, and so its last character.
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return json_lines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else []
 
 
 def _http_port(served: Served) -> int:
